@@ -1,0 +1,3 @@
+#![no_std]
+//! The allocation shell.
+#![forbid(unsafe_code)]
