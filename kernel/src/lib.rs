@@ -36,3 +36,8 @@
 
 pub mod addr;
 pub mod mmzone;
+
+pub mod gfp;
+pub mod sync;
+pub mod trace;
+pub mod vmstat;
