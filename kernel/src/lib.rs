@@ -41,3 +41,12 @@ pub mod gfp;
 pub mod sync;
 pub mod trace;
 pub mod vmstat;
+
+pub mod bootargs;
+pub mod devicetree;
+pub mod early;
+pub mod memblock;
+pub mod numa;
+pub mod quirks;
+pub mod reserved_mem;
+pub mod task;
