@@ -1,9 +1,9 @@
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 //! Linux v5.0's page allocator as a library: everything that can be right or wrong about memory, and no hardware.
 //!
-//! There is no static, no heap and no thread in here. A `Memory` borrows its page records from whoever
+//! There is no static, no heap and no thread in here. A [`mm::memory::Memory`] borrows its page records from whoever
 //! made it, so many can live in one test process; the world (time, interrupts, the content of pages) enters through the
-//! trait `Env`. The same source runs in the image, in ordinary tests and under Miri.
+//! trait [`mm::memory::Env`]. The same source runs in the image, in ordinary tests and under Miri.
 //!
 //! Files stand on floors, and **a file imports only from floors below its own** (on its own floor only from files listed
 //! before it); `cargo xtask tidy` reads the `use` lines and holds the list.
@@ -50,3 +50,12 @@ pub mod numa;
 pub mod quirks;
 pub mod reserved_mem;
 pub mod task;
+
+pub mod mm;
+
+pub mod check;
+pub mod proc;
+pub mod show_mem;
+
+#[cfg(any(test, feature = "host"))]
+pub mod host;

@@ -1,0 +1,64 @@
+//! What a user may set while the machine runs: the values behind /proc/sys/vm.
+//!
+//! This is the storage; each value has the unit and the range that v5.0 gives it. Names, limits and what a write
+//! recomputes are told by `crate::proc::sysctl`. Linux: `kernel/sysctl.c`, `vm_table`.
+
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use crate::mmzone::{MAX_NR_ZONES, ZoneType};
+
+/// The settings.
+pub struct Sysctls {
+    /// KiB that the Min watermarks of all zones share.
+    pub min_free_kbytes: AtomicU64,
+    /// What the user wrote there; -1 if nothing.
+    pub user_min_free_kbytes: AtomicI64,
+    /// Distance of the watermarks in 1/10,000 of a zone, 1 to 1000.
+    pub watermark_scale_factor: AtomicU64,
+    /// Limit of a boost in 1/10,000 of the High watermark; 0 switches boosting off.
+    pub watermark_boost_factor: AtomicU64,
+    /// For each zone index, the share of the zones above that is kept from their requests: one in so many pages.
+    pub lowmem_reserve_ratio: [AtomicI32; MAX_NR_ZONES],
+    /// Share of a zone that each CPU's lists may hold, one in so many pages; 0 for the default, else at least 8.
+    pub percpu_pagelist_fraction: AtomicU64,
+    /// Reclaim on the near node before trying the next: 1 reclaim, 2 write, 4 unmap.
+    pub zone_reclaim_mode: AtomicU64,
+    /// Per cent of a node's pages that must be unmapped page cache before it is reclaimed from first.
+    pub min_unmapped_ratio: AtomicU64,
+    /// Per cent of a node's pages that must be reclaimable slab before it is reclaimed from first.
+    pub min_slab_ratio: AtomicU64,
+    /// Whether NUMA hits and misses are counted.
+    pub numa_stat: AtomicU64,
+    /// Seconds between two updates of the counters of Linux; ours are always exact.
+    pub stat_interval: AtomicU64,
+}
+
+impl Sysctls {
+    /// The defaults for the configured `zones`.
+    pub fn new(zones: &[ZoneType]) -> Sysctls {
+        Sysctls {
+            min_free_kbytes: AtomicU64::new(1024),
+            user_min_free_kbytes: AtomicI64::new(-1),
+            watermark_scale_factor: AtomicU64::new(10),
+            watermark_boost_factor: AtomicU64::new(15000),
+            lowmem_reserve_ratio: core::array::from_fn(|index| {
+                AtomicI32::new(match zones.get(index) {
+                    Some(ZoneType::Dma | ZoneType::Dma32) => 256,
+                    Some(ZoneType::Normal) => 32,
+                    _ => 0,
+                })
+            }),
+            percpu_pagelist_fraction: AtomicU64::new(0),
+            zone_reclaim_mode: AtomicU64::new(0),
+            min_unmapped_ratio: AtomicU64::new(1),
+            min_slab_ratio: AtomicU64::new(5),
+            numa_stat: AtomicU64::new(1),
+            stat_interval: AtomicU64::new(1),
+        }
+    }
+
+    /// The ratios as numbers, by zone index.
+    pub fn lowmem_ratios(&self) -> [i32; MAX_NR_ZONES] {
+        core::array::from_fn(|index| self.lowmem_reserve_ratio[index].load(Relaxed))
+    }
+}
