@@ -1,0 +1,257 @@
+//! `task`: the tasks that commands act as.
+
+use core::fmt::Write as _;
+
+use kernel::proc::json::Quoted;
+use kernel::task::{MAX_TASKS, Task, TaskError, TaskFlags, TaskKind};
+
+use super::free::{Freed, free_matching};
+use crate::arg::{Arg, Kind};
+use crate::command::{Call, Command};
+use crate::exec::Shell;
+use crate::machine::Machine;
+use crate::status::{Outcome, Status, Trouble};
+use crate::value::{self, Search, ValueError};
+
+/// Millions of handles are looked through in less than a second, but not in a tenth of one.
+const HANDLES_BETWEEN_QUESTIONS: u32 = 1024;
+
+/// `task new NAME [--rt] [--kthread] [--oom-score-adj N]`
+pub const fn new<M: Machine>() -> Command<M> {
+    Command {
+        name: "task new",
+        summary: "make a task",
+        help: "\
+--rt gives it a real-time priority, which counts as trying harder when it asks
+for memory; --kthread makes it a kernel thread, which the OOM killer spares.
+--oom-score-adj is -1000 (never kill) to 1000 (kill first).",
+        args: &[
+            Arg::One("NAME", Kind::Text),
+            Arg::Flag("--rt"),
+            Arg::Flag("--kthread"),
+            Arg::Opt("--oom-score-adj", "N", Kind::Number),
+        ],
+        examples: &["task new hog", "task new db --oom-score-adj -500; task use db"],
+        run: run_new,
+    }
+}
+
+/// `task use NAME`
+pub const fn switch<M: Machine>() -> Command<M> {
+    Command {
+        name: "task use",
+        summary: "act as another task",
+        help: "\
+What is allocated from now on belongs to that task, and its flags decide what
+it may take from the reserves.",
+        args: &[Arg::One("NAME", Kind::Task)],
+        examples: &["task new hog; task use hog; task list"],
+        run: run_use,
+    }
+}
+
+/// `task set NAME +FLAG -FLAG ...`
+pub const fn set<M: Machine>() -> Command<M> {
+    Command {
+        name: "task set",
+        summary: "set (+) and clear (-) flags of a task",
+        help: "\
+PF_MEMALLOC opens all reserves, as it does for a task that makes room itself.
+PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS take __GFP_IO and __GFP_FS out of every
+mask on its way into the slow path.",
+        args: &[Arg::One("NAME", Kind::Task), Arg::Many("+FLAG|-FLAG", Kind::TaskFlag)],
+        examples: &["task new io; task set io +PF_MEMALLOC; task set io -PF_MEMALLOC"],
+        run: run_set,
+    }
+}
+
+/// `task list`
+pub const fn list<M: Machine>() -> Command<M> {
+    Command {
+        name: "task list",
+        summary: "list the tasks; * marks the one you act as",
+        help: "\
+PAGES is what the task holds through handles, ADJ its oom_score_adj.",
+        args: &[Arg::Flag("--json")],
+        examples: &["task list", "task list --json"],
+        run: run_list,
+    }
+}
+
+/// `task kill NAME`
+pub const fn kill<M: Machine>() -> Command<M> {
+    Command {
+        name: "task kill",
+        summary: "end a task and free what it holds",
+        help: "\
+If you act as that task, you act as the first one afterwards.",
+        args: &[Arg::One("NAME", Kind::Task)],
+        examples: &["task new hog; task use hog; alloc GFP_KERNEL -n 10; task kill hog"],
+        run: run_kill,
+    }
+}
+
+/// The task called `name`.
+fn find<'a, M: Machine>(call: &Call<'_, 'a, M>, name: &'a str) -> Result<&'static Task, Trouble<'a>> {
+    let tasks = call.shell.machine.tasks();
+    tasks.find(name).ok_or_else(|| {
+        let mut search = Search::new(name);
+        tasks.iter().for_each(|task| search.offer(task.comm().as_str()));
+        ValueError::Unknown { what: "task", word: name, nearest: search.nearest() }.into()
+    })
+}
+
+/// Prints what the kernel said about a task.
+fn refuse<'a, M: Machine>(call: &mut Call<'_, 'a, M>, error: TaskError) -> Outcome<'a> {
+    writeln!(call, "task: {error}")?;
+    Ok(match error {
+        TaskError::TableFull | TaskError::InitKilled => Status::REFUSED,
+        _ => Status::USAGE,
+    })
+}
+
+fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let name = call.args.must(0);
+    let adj = call.args.option("--oom-score-adj");
+    let adj = adj.map_or(Ok(0), |word| value::number_in("oom_score_adj", word, -1000, 1000))?;
+    let kind = match (call.args.flag("--rt"), call.args.flag("--kthread")) {
+        (true, true) => return Err(Trouble::Usage("--rt and --kthread exclude each other")),
+        (true, false) => TaskKind::RealTime,
+        (false, true) => TaskKind::Kernel,
+        (false, false) => TaskKind::User,
+    };
+    let task = match call.shell.machine.tasks().spawn(name, kind) {
+        Ok(task) => task,
+        Err(error) => return refuse(call, error),
+    };
+    if let Err(error) = task.set_oom_score_adj(adj) {
+        return refuse(call, error);
+    }
+    writeln!(call, "task {} {}", task.pid(), task.comm())?;
+    Ok(Status::DONE)
+}
+
+fn run_use<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    call.shell.session.pid = find(call, call.args.must(0))?.pid();
+    Ok(Status::DONE)
+}
+
+fn run_set<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = find(call, call.args.must(0))?;
+    let (mut set, mut clear) = (TaskFlags::empty(), TaskFlags::empty());
+    for word in call.args.words().skip(1) {
+        let names = TaskFlags::all().iter_names().map(|(name, _)| name);
+        let (target, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
+            (Some(name), _) => (&mut set, name),
+            (_, Some(name)) => (&mut clear, name),
+            _ => return Err(Trouble::Usage("a flag is set with + before its name and cleared with -")),
+        };
+        let flag = TaskFlags::by_name(name);
+        *target |= flag.ok_or_else(|| -> ValueError<'a> { value::unknown("task flag", name, names) })?;
+    }
+    let daemon = TaskFlags::PF_KSWAPD | TaskFlags::PF_MEMALLOC;
+    if task.flags().contains(TaskFlags::PF_KSWAPD) && clear.intersects(daemon) {
+        return Err(Trouble::Usage("kswapd keeps PF_KSWAPD and PF_MEMALLOC: without them it would wait for itself"));
+    }
+    task.change_flags(set, clear);
+    writeln!(call, "{}: {:#x}({})", task.comm(), task.flags().bits(), task.flags())?;
+    Ok(Status::DONE)
+}
+
+fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let own = call.current().task.pid();
+    let held = pages_held(call)?;
+    if !call.json() {
+        writeln!(call, "  PID NAME                 PAGES   ADJ FLAGS")?;
+    }
+    for task in call.shell.machine.tasks().iter() {
+        let (pid, flags, realtime) = (task.pid(), task.flags(), task.is_realtime());
+        let (name, adj, pages) = (task.comm(), task.oom_score_adj(), held[usize::from(pid)]);
+        if call.json() {
+            write!(call, r#"{{"pid":{pid},"name":{},"pages":{pages},"oom_score_adj":{adj},"#, Quoted(name.as_str()))?;
+            writeln!(call, r#""flags":{},"realtime":{realtime},"current":{}}}"#, flags.bits(), pid == own)?;
+        } else {
+            let mark = if pid == own { '*' } else { ' ' };
+            let realtime = if realtime { " rt" } else { "" };
+            writeln!(call, "{mark}{pid:>4} {name:<15} {pages:>10} {adj:>5} {:#x}({flags}){realtime}", flags.bits())?;
+        }
+    }
+    Ok(Status::DONE)
+}
+
+/// Pages behind the handles of each task, by its number.
+fn pages_held<M: Machine>(call: &mut Call<'_, '_, M>) -> Result<[u64; MAX_TASKS + 1], Trouble<'static>> {
+    let mut pages = [0; MAX_TASKS + 1];
+    let Shell { machine, session, .. } = &mut *call.shell;
+    for (number, held) in session.handles.iter() {
+        if number % HANDLES_BETWEEN_QUESTIONS == 0 && machine.interrupted() {
+            return Err(Trouble::Interrupted);
+        }
+        pages[usize::from(held.pid)] += held.order.nr_pages();
+    }
+    Ok(pages)
+}
+
+fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = find(call, call.args.must(0))?;
+    let (tasks, pid, name) = (call.shell.machine.tasks(), task.pid(), task.comm());
+    if pid == tasks.init().pid() {
+        return refuse(call, TaskError::InitKilled);
+    }
+    let mut freed = Freed::default();
+    // Stopped half-way, the task lives on with what it still holds.
+    let status = free_matching(call, |held| held.pid == pid, &mut freed)?;
+    if let Err(error) = tasks.remove(task) {
+        return refuse(call, error);
+    }
+    if call.shell.session.pid == pid {
+        call.shell.session.pid = 0;
+    }
+    writeln!(call, "killed {name}: {freed}")?;
+    Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check, run, shell};
+
+    #[test]
+    fn allocations_die_with_their_task() {
+        let mut shell = shell();
+        run(&mut shell, "alloc GFP_KERNEL; task new hog; task use hog; alloc GFP_KERNEL -n 10 -o 1");
+        let listed = "  PID NAME                 PAGES   ADJ FLAGS\n    1 sh                       1     0 0x0()\n\
+                      *   2 hog                     20     0 0x0()\n";
+        assert_eq!(run(&mut shell, "task list"), listed);
+        assert_eq!(run(&mut shell, "task kill hog"), "killed hog: freed 10 blocks, 20 pages\n");
+        assert_eq!(run(&mut shell, "free all"), "freed 1 block, 1 page\n");
+        assert!(run(&mut shell, "task list").contains("*   1 sh"));
+    }
+
+    #[test]
+    fn flags_are_set_and_cleared() {
+        check("task set sh +PF_MEMALLOC +memalloc_nofs", "sh: 0x40800(PF_MEMALLOC|PF_MEMALLOC_NOFS)");
+        check("task set sh +PF_MEMALLOC; task set sh -PF_MEMALLOC", "sh: 0x800(PF_MEMALLOC)\nsh: 0x0()");
+        check("task set sh +PF_MEMALOC", "task set: no task flag `PF_MEMALOC`; did you mean `PF_MEMALLOC`?");
+        check("task set sh PF_MEMALLOC; echo $?", "task set: a flag is set with + [..]\n2");
+        let kswapd =
+            "task new kswapd0 --kthread; task set kswapd0 +PF_KSWAPD +PF_MEMALLOC; task set kswapd0 -PF_MEMALLOC";
+        check(kswapd, "task 2 kswapd0\nkswapd0: 0x220800[..]\ntask set: kswapd keeps [..]");
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_said() {
+        check("task new sh; echo $?", "task: task 1 has that name already\n2");
+        check("task kill sh; echo $?", "task: the first task cannot be killed\n1");
+        check("task use hgo; task new hog; task use hgo", "task use: no task `hgo`\ntask 2 hog\ntask use: [..] `hog`?");
+        check("task new a --rt --kthread", "task new: --rt and --kthread exclude each other");
+        check("task new a --oom-score-adj 1001", "task new: oom_score_adj must be -1000..1000, not 1001");
+    }
+
+    #[test]
+    fn names_are_safe_in_json() {
+        let list = r#"{"pid":2,"name":"a\"b","pages":0,"oom_score_adj":-5,"flags":0,"realtime":true,"current":false}"#;
+        let mut shell = shell();
+        run(&mut shell, r#"task new 'a"b' --rt --oom-score-adj -5"#);
+        assert_eq!(run(&mut shell, "task list --json").lines().nth(1), Some(list));
+    }
+}

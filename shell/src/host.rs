@@ -1,0 +1,206 @@
+//! A machine inside a host program, for tests and for transcripts.
+//!
+//! Its memory is the kernel's own host machine (`kernel::host`); its console is a string; its keyboard knows ^C after so
+//! many pieces of output, which is how interruption is tested. Only with the feature `host`.
+
+use std::boxed::Box;
+use std::string::String;
+
+use core::convert::Infallible;
+
+use kernel::host::{self, HostEnv};
+use kernel::memblock::Resource;
+use kernel::mm::memory::Memory;
+use kernel::proc::iomem;
+use kernel::task::{Context, TaskTable};
+
+use crate::exec::Shell;
+use crate::machine::Machine;
+
+mod dmesg;
+
+/// What the console shows of the log at first: warnings and errors.
+const LOG_LEVEL: u8 = 5;
+
+/// Output kept as text, with the log's records between its lines as on a board.
+#[derive(Debug)]
+pub struct HostConsole {
+    text: String,
+    log_level: u8,
+    log_position: usize,
+}
+
+impl HostConsole {
+    /// Shows what has been logged since the last call.
+    fn print_log(&mut self) {
+        let HostConsole { text, log_level, log_position } = self;
+        while let Some(()) = dmesg::record(*log_position, |level, record| {
+            if level < *log_level {
+                text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { "\n" });
+                text.push_str(record);
+                text.push('\n');
+            }
+        }) {
+            *log_position += 1;
+        }
+    }
+}
+
+impl embedded_io::ErrorType for HostConsole {
+    type Error = Infallible;
+}
+
+impl embedded_io::Write for HostConsole {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.print_log();
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        self.print_log();
+        Ok(())
+    }
+}
+
+/// The shell's machine on the host.
+pub struct HostMachine {
+    memory: &'static Memory<'static, HostEnv>,
+    tasks: &'static TaskTable,
+    console: HostConsole,
+    resources: &'static [Resource],
+    cmdline: &'static str,
+    script: Option<&'static str>,
+    /// Questions about ^C until the answer is yes once.
+    interrupt_in: Option<u32>,
+    counter: core::cell::Cell<u64>,
+    off: Option<u8>,
+}
+
+impl HostMachine {
+    /// A booted machine with RAM at `banks` (start, bytes, node), of which `reserved` (start, bytes) is in use.
+    ///
+    /// What it is made of is leaked: a machine stays for as long as the program runs, as on a board.
+    ///
+    /// # Panics
+    ///
+    /// When the banks are no memory that memblock takes.
+    pub fn new(args: &str, banks: &[(u64, u64, u8)], reserved: &[(u64, u64)]) -> HostMachine {
+        dmesg::init();
+        let board: &'static host::HostMachine = Box::leak(Box::new(host::HostMachine::new(args, banks, reserved)));
+        HostMachine {
+            memory: Box::leak(Box::new(board.memory())),
+            tasks: Box::leak(Box::new(TaskTable::new("sh"))),
+            console: HostConsole { text: String::new(), log_level: LOG_LEVEL, log_position: 0 },
+            resources: Box::leak(iomem::ram(board.memblock(), &[]).collect()),
+            cmdline: Box::leak(Box::from(args)),
+            script: None,
+            interrupt_in: None,
+            counter: core::cell::Cell::new(0),
+            off: None,
+        }
+    }
+
+    /// Gives the machine the script that `source` runs.
+    #[must_use]
+    pub fn with_script(self, text: &str) -> HostMachine {
+        HostMachine { script: Some(Box::leak(Box::from(text))), ..self }
+    }
+
+    /// Takes the output so far.
+    pub fn take_output(&mut self) -> String {
+        self.console.print_log();
+        core::mem::take(&mut self.console.text)
+    }
+
+    /// Presses ^C when the shell has asked for it `questions` more times.
+    pub fn interrupt_in(&mut self, questions: u32) {
+        self.interrupt_in = Some(questions);
+    }
+
+    /// The status that the machine was switched off with.
+    pub fn off(&self) -> Option<u8> {
+        self.off
+    }
+}
+
+impl Machine for HostMachine {
+    type Env = HostEnv;
+    type Console = HostConsole;
+
+    fn memory(&self) -> &'static Memory<'static, HostEnv> {
+        self.memory
+    }
+
+    fn tasks(&self) -> &'static TaskTable {
+        self.tasks
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        self.resources
+    }
+
+    fn cmdline(&self) -> &'static str {
+        self.cmdline
+    }
+
+    fn nr_cpus(&self) -> usize {
+        1
+    }
+
+    fn cpu(&self) -> usize {
+        0
+    }
+
+    fn console(&mut self) -> &mut HostConsole {
+        &mut self.console
+    }
+
+    fn interrupted(&mut self) -> bool {
+        let pressed = self.interrupt_in == Some(0);
+        self.interrupt_in = self.interrupt_in.and_then(|questions| questions.checked_sub(1));
+        pressed
+    }
+
+    fn in_context(&mut self, _context: Context, f: &mut dyn FnMut()) {
+        f();
+    }
+
+    fn counter(&self) -> u64 {
+        self.counter.set(self.counter.get() + 1);
+        self.counter.get()
+    }
+
+    fn counts_instructions(&self) -> bool {
+        false
+    }
+
+    fn log_record(&self, from: u64, text: &mut [u8]) -> Option<(usize, u64)> {
+        dmesg::record(usize::try_from(from).ok()?, |_, record| {
+            let len = record.len().min(text.len());
+            text[..len].copy_from_slice(&record.as_bytes()[..len]);
+            (len, from + 1)
+        })
+    }
+
+    fn set_log_level(&mut self, level: u8) {
+        self.console.log_level = level;
+    }
+
+    fn script(&self) -> Option<&'static str> {
+        self.script
+    }
+
+    fn power_off(&mut self, status: u8) {
+        self.off = Some(status);
+    }
+}
+
+/// A session on a fresh machine: `script` behind its prompts, the console from the first prompt on, and the status.
+///
+/// The status is that of `poweroff`, else 0 if every line ended with 0, else 1: as `cargo xtask run --script` has it.
+pub fn run_session(args: &str, banks: &[(u64, u64, u8)], reserved: &[(u64, u64)], script: &str) -> (String, u8) {
+    let mut shell = Shell::new(HostMachine::new(args, banks, reserved));
+    let status = shell.run_script(script);
+    (shell.machine.take_output(), status.0)
+}

@@ -1,0 +1,87 @@
+//! The world that the shell runs in.
+//!
+//! A [`Machine`] is all that the shell knows of it: the memory that it acts on, a console to write to, a clock, a log.
+//! The image has one (crate `boot`), the host another (`host.rs`), and the same session gives the same text on both.
+//! Bytes that are typed do not come through here: whoever owns the shell feeds them to it (`exec.rs`, `Shell::feed`).
+
+use core::fmt;
+
+use embedded_io::Write as _;
+use kernel::memblock::Resource;
+use kernel::mm::memory::{Env, Memory};
+use kernel::task::{Context, TaskTable};
+
+/// A machine with a page allocator, a console and a switch.
+///
+/// Memory and tasks are there for as long as the program is: the image never ends, and the host's machines are made for
+/// a whole process or test.
+pub trait Machine: 'static {
+    /// The world as the allocator sees it.
+    type Env: Env + 'static;
+    /// Where output goes. `\n` ends a line; the console adds what its line needs.
+    type Console: embedded_io::Write;
+
+    /// The memory that commands act on.
+    fn memory(&self) -> &'static Memory<'static, Self::Env>;
+
+    /// Every task.
+    fn tasks(&self) -> &'static TaskTable;
+
+    /// What lies where in the physical address space, as /proc/iomem tells it.
+    fn resources(&self) -> &'static [Resource];
+
+    /// The boot arguments, as they were given.
+    fn cmdline(&self) -> &'static str;
+
+    /// Processors that run.
+    fn nr_cpus(&self) -> usize;
+
+    /// Number of the CPU that runs the shell.
+    fn cpu(&self) -> usize;
+
+    /// Where output goes.
+    fn console(&mut self) -> &mut Self::Console;
+
+    /// Whether ^C was pressed since the last call. If so, what was typed up to it is thrown away unread.
+    ///
+    /// Asked at every piece of output and in every long loop, so it must be cheap.
+    fn interrupted(&mut self) -> bool;
+
+    /// Runs `f` in `context`, as far as this machine can: from a softirq, from an interrupt handler, and so on.
+    fn in_context(&mut self, context: Context, f: &mut dyn FnMut());
+
+    /// Instructions executed, or ticks of the fastest clock there is.
+    fn counter(&self) -> u64;
+
+    /// Whether [`Machine::counter`] counts instructions, each as one.
+    fn counts_instructions(&self) -> bool;
+
+    /// Copies a record of the kernel log into `text`, as `dmesg` prints it but without the line's end.
+    ///
+    /// It is the record at position `from`, or the oldest behind it; 0 is the start. The length in `text`, to which the
+    /// record is cut, and the position of the next one; `None` after the last. New ones may come while the log is read.
+    fn log_record(&self, from: u64, text: &mut [u8]) -> Option<(usize, u64)>;
+
+    /// Lets the console print records of the kernel log below `level`, as they come. Linux: `console_loglevel`.
+    fn set_log_level(&mut self, level: u8);
+
+    /// The script that the machine was started with.
+    fn script(&self) -> Option<&'static str>;
+
+    /// Switches the machine off and tells whoever started it `status`. The host only remembers.
+    fn power_off(&mut self, status: u8);
+}
+
+/// A machine's console as commands write to it: writing fails when ^C was pressed.
+pub struct Output<'a, M>(pub &'a mut M);
+
+impl<M: Machine> fmt::Write for Output<'_, M> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.interrupted() {
+            return Err(fmt::Error);
+        }
+        // A console that cannot write has nobody to tell.
+        let _ = self.0.console().write_all(text.as_bytes());
+        Ok(())
+    }
+}

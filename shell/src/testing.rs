@@ -1,0 +1,44 @@
+//! What the shell's tests share.
+
+use alloc::string::String;
+
+use crate::exec::Shell;
+use crate::host::HostMachine;
+
+/// A shell on a machine with 64 MiB of RAM at 0x40000000, of which the first 4 MiB are in use.
+pub fn shell() -> Shell<HostMachine> {
+    shell_with("")
+}
+
+/// [`shell`], booted with the arguments `args`.
+pub fn shell_with(args: &str) -> Shell<HostMachine> {
+    Shell::new(HostMachine::new(args, &[(0x4000_0000, 64 << 20, 0)], &[(0x4000_0000, 4 << 20)]))
+}
+
+/// Runs the lines of `script`; what they print.
+pub fn run(shell: &mut Shell<HostMachine>, script: &str) -> String {
+    script.lines().for_each(|line| _ = shell.run_line(line));
+    shell.machine.take_output()
+}
+
+/// Runs the lines of `script` on a fresh [`shell`]; they must print `expected`, where `[..]` stands for any text within
+/// a line.
+#[track_caller]
+pub fn check(script: &str, expected: &str) {
+    assert_prints(&run(&mut shell(), script), expected);
+}
+
+/// Compares line by line.
+#[track_caller]
+pub fn assert_prints(output: &str, expected: &str) {
+    let same = output.lines().count() == expected.lines().count()
+        && output.lines().zip(expected.lines()).all(|(line, pattern)| matches(line, pattern));
+    assert!(same, "expected:\n{expected}\nprinted:\n{output}");
+}
+
+/// Whether `line` is `pattern`, where `[..]` stands for any text.
+fn matches(line: &str, pattern: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once("[..]") else { return line == pattern };
+    let Some(line) = line.strip_prefix(head) else { return false };
+    (0..=line.len()).any(|skipped| matches(&line[skipped..], rest))
+}
