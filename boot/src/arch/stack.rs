@@ -1,0 +1,56 @@
+//! Stacks, each above a guard page that the MMU leaves unmapped.
+//!
+//! A CPU has three: threads run on theirs through SP_EL0; exceptions switch to the interrupt stack, SP_EL1; a fault
+//! while on that one is reported from the emergency stack. So an overflow of any of them ends in a report, not in
+//! other people's memory.
+//!
+//! Linux does more: it allocates a CPU's stacks from its own node, and threads' from vmalloc.
+
+use core::cell::UnsafeCell;
+
+/// Bytes of the guard page at the low end of each stack.
+pub const GUARD_BYTES: u64 = 4096;
+/// Boot thread's stack, guard included: the hand-over builds the 43 KiB of `Memory` on it. A power of two, as all
+/// three: the entry code adds it in one instruction.
+pub const THREAD_STACK_BYTES: usize = 128 << 10;
+/// Interrupt stack, guard included.
+pub const INTERRUPT_STACK_BYTES: usize = 32 << 10;
+/// Emergency stack, guard included.
+pub const EMERGENCY_STACK_BYTES: usize = 16 << 10;
+
+/// A stack of `BYTES` with its guard page at the bottom.
+#[repr(C, align(4096))]
+pub struct Stack<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
+
+// SAFETY: only stack pointers ever point into it, and each of them belongs to one CPU.
+unsafe impl<const BYTES: usize> Sync for Stack<BYTES> {}
+
+impl<const BYTES: usize> Stack<BYTES> {
+    const fn new() -> Self {
+        Stack(UnsafeCell::new([0; BYTES]))
+    }
+
+    /// Address of the guard page.
+    pub fn guard(&self) -> u64 {
+        self.0.get() as u64
+    }
+}
+
+/// Stack of the boot thread.
+#[unsafe(link_section = ".noinit")]
+pub static THREAD_STACK: Stack<THREAD_STACK_BYTES> = Stack::new();
+/// Stack of the boot CPU's interrupts.
+#[unsafe(link_section = ".noinit")]
+pub static INTERRUPT_STACK: Stack<INTERRUPT_STACK_BYTES> = Stack::new();
+/// Stack on which the boot CPU reports a fault in an interrupt handler.
+#[unsafe(link_section = ".noinit")]
+pub static EMERGENCY_STACK: Stack<EMERGENCY_STACK_BYTES> = Stack::new();
+
+/// The guard pages' addresses with the names of their stacks.
+pub fn guards() -> [(u64, &'static str); 3] {
+    [
+        (THREAD_STACK.guard(), "boot thread's stack"),
+        (INTERRUPT_STACK.guard(), "interrupt stack"),
+        (EMERGENCY_STACK.guard(), "emergency stack"),
+    ]
+}

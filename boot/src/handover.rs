@@ -1,0 +1,213 @@
+//! The hand-over: from a device tree to a page allocator that has all of RAM.
+//!
+//! ```text
+//! tree -> memblock -> map RAM -> heap -> page records -> Memory -> every free page in the buddy lists
+//! ```
+//!
+//! The policy is the kernel crate's (`early`, `numa`, `zone_sizes`, `mm_init`); this is the one place that makes slices
+//! out of RAM. Linux: `setup_arch`, `paging_init`, `mm_init`.
+//!
+//! Linux does more: ACPI, EFI memory maps, page records on their own node, crash kernels.
+
+use crate::arch::entry::{image_base, image_sizes};
+use crate::arch::mmu::{self, Kind};
+use crate::boot_error::BootError;
+use crate::machine::Machine;
+use crate::tree::Tree;
+use crate::{heap, iomem};
+use alloc::boxed::Box;
+use core::ops::Range;
+use core::slice;
+use core::sync::atomic::AtomicU8;
+use kernel::addr::{PAGE_SIZE, PhysAddr};
+use kernel::bootargs::BootArgs;
+use kernel::early::{self, Early, Loaded};
+use kernel::memblock::{AddrRange, Memblock, RegionFlags, Resource};
+use kernel::mm::memory::{Env, Hook, Memory};
+use kernel::mm::mm_init::{self, MetadataSize};
+use kernel::mm::page::{Page, Pages};
+use kernel::mm::page_owner::{OwnerRecord, PageOwners};
+use kernel::mm::pageblock::Pageblocks;
+use kernel::mm::prep::PAGE_POISON;
+use kernel::mm::zone_sizes::ZoneLayout;
+use kernel::numa::{self, Numa};
+use kernel::proc::sysctl;
+use kernel::show_mem::MemInit;
+
+/// Bytes of the image's heap on a machine with RAM enough, besides what handles take.
+const HEAP_BYTES: u64 = 1 << 20;
+/// Handles of the shell for every page of RAM take one part in so many: 8 bytes each.
+const HANDLES_SHARE: u64 = PAGE_SIZE / 8;
+/// Smaller machines give one part in so many to the heap, and have fewer handles.
+const HEAP_SHARE: u64 = 32;
+
+/// What the hand-over leaves besides the memory.
+pub struct Handover {
+    /// All memory.
+    pub memory: &'static Memory<'static, Machine>,
+    /// What lies where in the physical address space.
+    pub resources: &'static [Resource],
+    /// The machine's name, as the device tree has it.
+    pub model: &'static str,
+    /// The boot arguments, as they were given.
+    pub cmdline: &'static str,
+    /// The shell's first lines: the initial RAM disk, if the boot arguments say `script=initrd`.
+    pub script: Option<&'static str>,
+}
+
+/// Finds RAM, maps it, and builds the allocator in it. Once.
+pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError> {
+    let mut memblock = Memblock::new();
+    let image = AddrRange::new(PhysAddr(image_base()), tree.copy_end);
+    let early = early::init(&mut memblock, &tree.tree, args, Loaded { image, tree: tree.blob })?;
+    let numa = numa::init(&mut memblock, &tree.tree, args.numa_off)?;
+    map_ram(&memblock)?;
+    let tables = mmu::give_back_tables();
+    memblock.free(AddrRange::new(PhysAddr(tables.start), PhysAddr(tables.end)))?;
+    give_heap(&mut memblock)?;
+
+    let layout = ZoneLayout::new(&memblock, numa.online, args);
+    layout.report(&memblock, |line| log::info!("{line}"));
+    let records = take_records(&mut memblock, args)?;
+    let mut memory = Box::new(Memory::new(Machine, records.pages, records.blocks, layout.types(), args.quirks));
+    memory.page_owners = records.owners;
+    for (cpu, node) in memory.cpu_node.iter_mut().zip(tree.tree.cpus().map(|cpu| numa.node_of_cpu(cpu.node))) {
+        *cpu = node;
+    }
+    build(&mut memory, &layout, &memblock, &numa);
+    log::info!("{}", MemInit { memory: &memory, image: image_sizes(), cma_pages: cma_pages(&early) });
+    mm_init::init_late(&memory);
+    set_sysctls(&memory, args);
+    if args.page_poison {
+        poison(&memory, &memblock);
+    }
+
+    let initrd = early.initrd.and(tree.tree.initrd());
+    Ok(Handover {
+        memory: Box::leak(memory),
+        model: tree.tree.model(),
+        resources: iomem::list(&memblock, PhysAddr(tables.start)).leak(),
+        cmdline: args.line(),
+        script: args.script.and_then(|name| script(name, initrd)),
+    })
+}
+
+/// Fills all that is free, which takes its time, so that every page can be checked when it is allocated.
+fn poison(memory: &Memory<'static, Machine>, memblock: &Memblock) {
+    for region in memblock.free_ranges() {
+        let pages = region.range.pages_inside();
+        memory.env.fill_pages(pages.start, pages.nr_pages(), PAGE_POISON);
+    }
+    memory.set_hook(Hook::Poison, true);
+}
+
+/// The text of the script `name`.
+fn script(name: &str, initrd: Option<Range<PhysAddr>>) -> Option<&'static str> {
+    if name != "initrd" {
+        log::warn!("script={name}: only script=initrd is known");
+        return None;
+    }
+    let Some(initrd) = initrd else {
+        log::warn!("script=initrd: there is no initial RAM disk");
+        return None;
+    };
+    // SAFETY: mapped with the rest of RAM, reserved since `early::init`, and written by nobody.
+    let bytes = unsafe { slice::from_raw_parts(initrd.start.0 as *const u8, (initrd.end.0 - initrd.start.0) as usize) };
+    let text = str::from_utf8(bytes);
+    if let Err(error) = text {
+        log::warn!("script=initrd: not text: {error}");
+    }
+    text.ok()
+}
+
+/// Maps every region of RAM but `no-map` ones; the image and the tree in it keep their own mapping.
+fn map_ram(memblock: &Memblock) -> Result<(), BootError> {
+    for region in memblock.memory().iter().filter(|region| !region.flags.contains(RegionFlags::NOMAP)) {
+        // SAFETY: the device tree says that this is RAM.
+        unsafe { mmu::map(region.range.start.0..region.range.end.0, Kind::Ram)? };
+    }
+    Ok(())
+}
+
+/// Takes RAM for `what` from memblock. It holds whatever was there.
+fn take(memblock: &mut Memblock, what: &'static str, bytes: u64) -> Result<AddrRange, BootError> {
+    let free = memblock.free_ranges().map(|region| region.range.size()).sum();
+    let taken = memblock.alloc(bytes.next_multiple_of(PAGE_SIZE), PAGE_SIZE, AddrRange::ALL, None);
+    taken.map_err(|error| BootError::no_room(what, error, free))
+}
+
+fn give_heap(memblock: &mut Memblock) -> Result<(), BootError> {
+    let ram = memblock.memory_size();
+    let bytes = (HEAP_BYTES + ram / HANDLES_SHARE).min(ram / HEAP_SHARE);
+    let range = take(memblock, "the heap", bytes)?;
+    // SAFETY: RAM, mapped by `map_ram`, and memblock gives it to nobody else.
+    unsafe { heap::init(range.start.0..range.end.0) };
+    Ok(())
+}
+
+/// The arrays that the allocator borrows.
+struct Records {
+    pages: Pages<'static>,
+    blocks: Pageblocks<'static>,
+    owners: PageOwners<'static>,
+}
+
+/// Takes RAM for the arrays. They are not cleared: the allocator reads no record that it has not written.
+fn take_records(memblock: &mut Memblock, args: &BootArgs<'_>) -> Result<Records, BootError> {
+    let span = memblock.dram().pages_touched();
+    let size = MetadataSize::for_span(span);
+    let pages = take_array::<Page>(memblock, "the array of page records", size.records)?;
+    let blocks = take_array::<AtomicU8>(memblock, "the map of pageblocks", size.pageblock_bytes)?;
+    let owners = if args.page_owner { size.records } else { 0 };
+    let owners = take_array::<OwnerRecord>(memblock, "the array of page owners", owners)?;
+    Ok(Records { pages: Pages::new(pages, span), blocks: Pageblocks::new(blocks), owners: PageOwners::new(owners) })
+}
+
+/// What any bytes are a value of: plain integers, atomic or not.
+///
+/// # Safety
+///
+/// Every pattern of bits must be a value of the type.
+unsafe trait AnyBits {}
+
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for Page {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for OwnerRecord {}
+// SAFETY: an atomic integer.
+unsafe impl AnyBits for AtomicU8 {}
+
+fn take_array<T: AnyBits>(memblock: &mut Memblock, what: &'static str, len: usize) -> Result<&'static [T], BootError> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    let range = take(memblock, what, (len * size_of::<T>()) as u64)?;
+    // SAFETY: RAM, mapped, page-aligned, large enough, ours for good; and any bytes are values of `T`.
+    Ok(unsafe { slice::from_raw_parts(range.start.0 as *const T, len) })
+}
+
+/// Lets the zones come into being, and gives them all that memblock has free.
+fn build(memory: &mut Memory<'static, Machine>, layout: &ZoneLayout, memblock: &Memblock, numa: &Numa) {
+    let orders = numa::build_node_orders(numa, layout.with_memory());
+    mm_init::free_area_init(memory, layout, memblock, numa.distances(), |node| orders[node.index()]);
+    layout.report_zonelists(|line| log::info!("{line}"));
+    mm_init::free_all(memory, memblock);
+}
+
+/// Pages set aside for contiguous allocations, by the device tree or the boot arguments.
+fn cma_pages(early: &Early<'_>) -> u64 {
+    let ours = early.cma.filter(|_| early.reserved.default_cma().is_none());
+    let theirs = early.reserved.regions().filter(|region| region.cma).map(|region| region.range);
+    theirs.chain(ours).map(|range| range.size() / PAGE_SIZE).sum()
+}
+
+/// Writes the settings of the boot arguments; what cannot be written is logged.
+fn set_sysctls(memory: &Memory<'_, Machine>, args: &BootArgs<'_>) {
+    for (name, value) in args.sysctls() {
+        match sysctl::find(name).map(|sysctl| sysctl.write(memory, value)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => log::warn!("boot argument sysctl.vm.{name}={value}: {error}"),
+            None => log::warn!("boot argument sysctl.vm.{name}={value}: there is no setting vm.{name}, ignored"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The last words: what happened, registers, the way there, the interrupts, the end of the log.
+//!
+//! Both ways to die end here: a Rust panic (a broken invariant) and an exception that nobody expected. The run's status
+//! is then [`power::PANICKED`]. Linux: `panic`, `die`, `show_regs`, `dump_backtrace`.
+//!
+//! Linux does more: it stops the other CPUs first, and can boot a second kernel to take a dump.
+
+use crate::arch::exception::{Exception, Registers, TrapFrame};
+use crate::arch::stack::THREAD_STACK_BYTES;
+use crate::arch::{cpu, mmu};
+use crate::boot_error::BootError;
+use crate::{devices, dmesg, irq, power, symbols};
+use core::fmt::{self, Write};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Lines that a backtrace has at most.
+const MAX_LINES: usize = 32;
+/// Frame records that it follows at most: what fits a stack, were all of them empty.
+const MAX_RECORDS: usize = THREAD_STACK_BYTES / 16;
+/// Lines of the log that a report repeats.
+const LOG_LINES: u64 = 10;
+
+/// Reports that have started: a fault in a report makes the next one shorter.
+static REPORTS: AtomicUsize = AtomicUsize::new(0);
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let registers = Registers::capture();
+    let record = registers.x[29];
+    match info.location() {
+        Some(at) => report(&Report {
+            what: &format_args!("{} ({}:{})", info.message(), at.file(), at.line()),
+            registers: &registers,
+            syndrome: None,
+            record,
+        }),
+        None => report(&Report { what: &info.message(), registers: &registers, syndrome: None, record }),
+    }
+}
+
+/// Reports an exception that nobody expected.
+pub fn exception(frame: &TrapFrame, what: &Exception) -> ! {
+    let record = &raw const frame.record as u64;
+    report(&Report { what, registers: &frame.registers, syndrome: Some((frame.esr, frame.far)), record })
+}
+
+/// Says why the machine cannot start, and stops it.
+pub fn refuse(error: &BootError) -> ! {
+    devices::last_console(|out| {
+        // A console that fails leaves nobody to tell.
+        let _ = writeln!(out, "slowpath: cannot start: {error}");
+    });
+    // The boot arguments may be what we could not read: ask the debugger anyway.
+    power::exit_by_semihosting(power::PANICKED);
+    power::exit(power::PANICKED)
+}
+
+/// What is known about the end.
+struct Report<'a> {
+    what: &'a dyn fmt::Display,
+    registers: &'a Registers,
+    /// ESR_EL1 and FAR_EL1 of an exception.
+    syndrome: Option<(u64, u64)>,
+    /// The innermost frame record.
+    record: u64,
+}
+
+fn report(report: &Report<'_>) -> ! {
+    cpu::mask();
+    match REPORTS.fetch_add(1, Ordering::Relaxed) {
+        0 => devices::last_console(|out| {
+            // A console that fails leaves nobody to tell.
+            let _ = report.write(out);
+        }),
+        1 => devices::last_console(|out| {
+            let _ = writeln!(out, "slowpath: panic while reporting a panic: {}", report.what);
+        }),
+        _ => {}
+    }
+    power::exit(power::PANICKED)
+}
+
+impl Report<'_> {
+    fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        writeln!(out, "slowpath: kernel panic on CPU {}: {}", cpu::this_cpu().number, self.what)?;
+        write!(out, "{}", self.registers)?;
+        if let Some((esr, far)) = self.syndrome {
+            writeln!(out, "esr {esr:016x} far {far:016x}")?;
+        }
+        backtrace(out, self.registers.pc, self.record)?;
+        writeln!(out, "interrupts: {}", irq::Counts)?;
+        writeln!(out, "the log's last lines:")?;
+        let mut number = dmesg::next().saturating_sub(LOG_LINES);
+        while let Some(entry) = dmesg::read(number) {
+            writeln!(out, "  {entry}")?;
+            number = entry.number + 1;
+        }
+        writeln!(out, "slowpath: stopped, status {}", power::PANICKED)
+    }
+}
+
+/// Prints `pc`, then the callers from the frame record at `record` on, up to the record of zeros. Recursion is counted,
+/// not repeated.
+fn backtrace(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
+    writeln!(out, "backtrace, innermost first:")?;
+    frame_line(out, pc, pc)?;
+    let mut callers = callers(record).skip_while(|caller| *caller == pc).peekable();
+    for _ in 0..MAX_LINES {
+        let Some(caller) = callers.next() else { return Ok(()) };
+        // A call that never returns is the last instruction of its function: look the call up, not what follows it.
+        frame_line(out, caller, caller - 4)?;
+        let again = core::iter::from_fn(|| callers.next_if_eq(&caller)).count();
+        if again > 0 {
+            writeln!(out, "  ... and {again} times more")?;
+        }
+    }
+    writeln!(out, "  ...")
+}
+
+fn frame_line(out: &mut dyn Write, address: u64, inside: u64) -> fmt::Result {
+    match symbols::lookup(inside) {
+        Some((name, offset)) => writeln!(out, "  {address:#x} {name}+{:#x}", offset + address - inside),
+        None => writeln!(out, "  {address:#x}"),
+    }
+}
+
+/// The return addresses of the frame records from `record` on, until one of zeros or one that cannot be read. Bounded,
+/// because a stack that was overwritten may lead in a circle.
+fn callers(mut record: u64) -> impl Iterator<Item = u64> {
+    core::iter::from_fn(move || {
+        if record == 0 || !record.is_multiple_of(8) || !mmu::is_readable(record) || !mmu::is_readable(record + 8) {
+            return None;
+        }
+        // SAFETY: aligned, and the MMU says that both words can be read.
+        let [outer, address] = unsafe { (record as *const [u64; 2]).read_volatile() };
+        record = outer;
+        (address >= 4).then_some(address)
+    })
+    .take(MAX_RECORDS)
+}

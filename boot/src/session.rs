@@ -1,0 +1,167 @@
+//! The shell on this machine: what it sees of the world, and the loop that feeds it.
+//!
+//! [`Desk`] is the shell's [`shell::machine::Machine`]. The boot thread ends up in [`run`] and stays there.
+//!
+//! Linux does more: a tty, and a process behind it.
+
+use crate::arch::{cpu, pmu};
+use crate::console::{self, In, Out, Wake};
+use crate::handover::Handover;
+use crate::machine::Machine;
+use crate::{dmesg, irq, power};
+use alloc::boxed::Box;
+use core::fmt::Write as _;
+use embedded_io::{Read, Write as _};
+use kernel::addr::PAGE_SIZE;
+use kernel::memblock::Resource;
+use kernel::mm::memory::Memory;
+use kernel::sync::LocalIrq;
+use kernel::task::{Context, TaskTable};
+use shell::exec::Shell;
+
+/// Name of the task that the shell starts as.
+const FIRST_TASK: &str = "sh";
+
+/// Where the person sits.
+pub struct Desk {
+    memory: &'static Memory<'static, Machine>,
+    tasks: &'static TaskTable,
+    resources: &'static [Resource],
+    cmdline: &'static str,
+    script: Option<&'static str>,
+    out: Out,
+    counts_instructions: bool,
+}
+
+impl shell::machine::Machine for Desk {
+    type Env = Machine;
+    type Console = Out;
+
+    fn memory(&self) -> &'static Memory<'static, Machine> {
+        self.memory
+    }
+
+    fn tasks(&self) -> &'static TaskTable {
+        self.tasks
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        self.resources
+    }
+
+    fn cmdline(&self) -> &'static str {
+        self.cmdline
+    }
+
+    fn nr_cpus(&self) -> usize {
+        1
+    }
+
+    fn cpu(&self) -> usize {
+        Machine.cpu()
+    }
+
+    fn console(&mut self) -> &mut Out {
+        &mut self.out
+    }
+
+    fn interrupted(&mut self) -> bool {
+        console::take_interrupt()
+    }
+
+    /// A hard interrupt is a real one; the other contexts are where the shell's own thread says it is.
+    fn in_context(&mut self, context: Context, f: &mut dyn FnMut()) {
+        match context {
+            Context::HardIrq => irq::in_handler(f),
+            _ => f(),
+        }
+    }
+
+    fn counter(&self) -> u64 {
+        pmu::cycles()
+    }
+
+    fn counts_instructions(&self) -> bool {
+        self.counts_instructions
+    }
+
+    fn log_record(&self, from: u64, text: &mut [u8]) -> Option<(usize, u64)> {
+        let entry = dmesg::read(from)?;
+        let mut line = Cut { text, len: 0 };
+        // Fails only when the line was cut.
+        let _ = write!(line, "{entry}");
+        Some((line.len, entry.number + 1))
+    }
+
+    fn set_log_level(&mut self, level: u8) {
+        console::set_loglevel(level);
+    }
+
+    fn script(&self) -> Option<&'static str> {
+        self.script
+    }
+
+    fn power_off(&mut self, status: u8) {
+        power::exit(status)
+    }
+}
+
+/// Text cut to the buffer's length.
+struct Cut<'a> {
+    text: &'a mut [u8],
+    len: usize,
+}
+
+impl core::fmt::Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let fits = text.floor_char_boundary(self.text.len() - self.len);
+        self.text[self.len..self.len + fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.len += fits;
+        if fits == text.len() { Ok(()) } else { Err(core::fmt::Error) }
+    }
+}
+
+/// Runs the script, if there is one, and stops with its status; else runs what is typed, for good.
+pub fn run(handover: &Handover) -> ! {
+    let desk = Desk {
+        memory: handover.memory,
+        tasks: Box::leak(Box::new(TaskTable::new(FIRST_TASK))),
+        resources: handover.resources,
+        cmdline: handover.cmdline,
+        script: handover.script,
+        out: Out,
+        counts_instructions: pmu::counts_instructions(),
+    };
+    let mut shell = Shell::new(desk);
+    let unit = if shell.machine.counts_instructions { "instructions" } else { "ticks" };
+    log::debug!("first prompt after {} {unit}", cpu::ticks());
+    if let Some(script) = handover.script {
+        let status = shell.run_script(script);
+        power::exit(status.0)
+    }
+    greet(handover);
+    shell.start();
+    loop {
+        match console::wait() {
+            Wake::Input => {
+                // One at a time: what is typed behind a line stays where ^C can reach it.
+                let mut byte = [0];
+                let Ok(_) = In.read(&mut byte);
+                shell.feed(byte[0]);
+            }
+            Wake::Broken => shell.redraw(),
+        }
+    }
+}
+
+/// Tells a person where they are; a script knows.
+fn greet(handover: &Handover) {
+    let present = || handover.memory.populated_zones();
+    let mib = (present().map(|zone| zone.present).sum::<u64>() * PAGE_SIZE) >> 20;
+    let (amount, unit) = if mib.is_multiple_of(1024) { (mib >> 10, "GiB") } else { (mib, "MiB") };
+    let _ = write!(Out, "slowpath {} on {}, {amount} {unit} of RAM in", env!("CARGO_PKG_VERSION"), handover.model);
+    for zone_type in handover.memory.zone_types().iter().filter(|kind| present().any(|zone| zone.zone_type == **kind)) {
+        let _ = write!(Out, " {zone_type}");
+    }
+    let _ = writeln!(Out, "; 'help' lists the commands");
+}

@@ -1,0 +1,74 @@
+//! Keys behind a BREAK on the serial line: a way to the machine that needs no shell, and to its faults.
+//!
+//! QEMU sends a BREAK for Ctrl-A b. The keys run in the receive interrupt, whatever the CPU was doing. One table is
+//! both what they do and the help. Linux: `drivers/tty/sysrq.c`; `c` crashes there, too, and `h` helps.
+//!
+//! Linux does more: it syncs disks, kills tasks, and shows memory, timers and locks.
+
+use crate::arch::entry::image_base;
+use crate::arch::timer;
+use crate::irq;
+use core::hint::black_box;
+
+/// A key.
+struct Key {
+    key: u8,
+    about: &'static str,
+    run: fn(),
+}
+
+const KEYS: [Key; 6] = [
+    Key { key: b'c', about: "crash: read where nothing is mapped", run: read_nowhere },
+    Key { key: b'h', about: "help", run: help },
+    Key { key: b'i', about: "count interrupts", run: count_interrupts },
+    Key { key: b'o', about: "overflow the interrupt stack", run: overflow_stack },
+    Key { key: b'p', about: "panic", run: panic },
+    Key { key: b't', about: "write to the kernel's text", run: write_text },
+];
+
+/// Runs `key`; help for one that there is not.
+pub fn press(key: u8) {
+    match KEYS.iter().find(|known| known.key == key) {
+        Some(known) => {
+            log::info!("sysrq: {}", known.about);
+            (known.run)();
+        }
+        None => help(),
+    }
+}
+
+fn help() {
+    for known in &KEYS {
+        log::info!("sysrq: {} {}", char::from(known.key), known.about);
+    }
+}
+
+fn count_interrupts() {
+    log::info!("sysrq: {} in {} ms", irq::Counts, timer::uptime_ns() / 1_000_000);
+}
+
+fn panic() {
+    panic!("sysrq: the person at the console asked for it");
+}
+
+fn read_nowhere() {
+    // SAFETY: meant to fault: no machine has anything there, so it is not mapped.
+    unsafe { ((1_u64 << 47) as *const u64).read_volatile() };
+}
+
+fn write_text() {
+    // SAFETY: meant to fault.
+    unsafe { (image_base() as *mut u64).write_volatile(0) };
+}
+
+fn overflow_stack() {
+    log::info!("sysrq: survived with {}", descend(1));
+}
+
+/// Calls itself until the stack ends; not in a way that could be turned into a loop.
+#[expect(unconditional_recursion, reason = "that is its purpose")]
+#[inline(never)]
+fn descend(depth: u64) -> u64 {
+    let frame = black_box([depth; 32]);
+    descend(depth + frame[3]) + black_box(frame)[7]
+}
