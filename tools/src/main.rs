@@ -1,3 +1,145 @@
-//! cargo xtask.
+//! `cargo xtask`: builds the image, runs it, tests it, and sets up machines on which that is possible.
+//!
+//! One enum of commands; each has a file of its own name. The rest are their parts: `qemu` alone knows QEMU's command
+//! line, `guest` runs a script in it, `image` makes `kernel8.img`, `transcript` reads and compares sessions.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod apt;
+mod build;
+mod check;
+mod console;
+mod corpus;
+mod debug;
+mod dialogue;
+mod diff;
+mod expect;
+mod extra;
+mod guest;
+mod hard;
+mod host;
+mod image;
+mod needs;
+mod process;
+mod qemu;
+mod run;
+mod setup;
+mod size;
+mod suite;
+mod system;
+mod tally;
+mod tidy;
+mod transcript;
+mod tree;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// slowpath: build, run and test the image.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on this machine
+    Setup(setup::SetupArgs),
+    /// Say what is there and what is missing
+    Doctor,
+    /// Build target/slowpath/kernel8.img
+    Build(build::BuildArgs),
+    /// Run the image: a console, or a script
+    ///
+    /// Exit status of a script: that of `poweroff N` in it, else 0 if every command ended 0, else 1; 124 when the time
+    /// is up, 125 if the kernel panicked, 126 if the machine could not be started.
+    Run(run::RunArgs),
+    /// Print the command by which `run` would start QEMU
+    #[command(name = "qemu-command")]
+    Qemu(run::RunArgs),
+    /// Replay the transcripts of tools/transcripts
+    Transcripts(corpus::CorpusArgs),
+    /// Run the expect scripts of tools/expect
+    Expect(expect::ExpectArgs),
+    /// Start machines that are broken, and hurt those that are not
+    HardStarts,
+    /// Prove everything: unit tests, transcripts, expect scripts, costs
+    Test(suite::SuiteArgs),
+    /// Check formatting, lints, the rules of the house and the documentation
+    Check,
+    /// Start stopped, with gdb attached
+    Debug(debug::DebugArgs),
+    /// Count the instructions of the allocator's paths on virt
+    Bench,
+    /// Run the kernel crate's tests under Miri
+    Miri,
+    /// Run the kernel crate's model test for millions of operations
+    Model(extra::Campaign),
+    /// Fill a directory with what goes on a Raspberry Pi's SD card
+    SdCard(extra::Directory),
+    /// Fetch the device trees of real boards into a directory, for the tests that read them
+    BoardTrees(extra::Directory),
+    /// Look for what breaks the rules of the house
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(guest::NOT_STARTED)
+        }
+    }
+}
+
+/// Runs one command and returns the exit status.
+fn dispatch(command: Command) -> Result<u8> {
+    match command {
+        Command::Setup(args) => setup::run(args),
+        Command::Doctor => setup::doctor(),
+        Command::Build(args) => build::print(args),
+        Command::Run(args) => run::run(&args),
+        Command::Qemu(args) => run::print_command(&args),
+        Command::Transcripts(args) => corpus::run(&args),
+        Command::Expect(args) => expect::run(&args),
+        Command::HardStarts => hard::run(),
+        Command::Test(args) => suite::run(&args),
+        Command::Check => check::run(),
+        Command::Debug(args) => debug::run(&args),
+        Command::Bench => extra::bench(),
+        Command::Miri => extra::miri(),
+        Command::Model(args) => extra::model(&args),
+        Command::SdCard(args) => extra::sd_card(&args),
+        Command::BoardTrees(args) => extra::board_trees(&args),
+        Command::Tidy => tidy::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_contradict_nothing() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_target_of_the_makefile_calls_a_command() {
+        let makefile = include_str!("../../Makefile");
+        let calls = makefile.lines().filter_map(|line| line.strip_prefix("\t@$(XTASK) "));
+        let words: Vec<&str> = calls.filter_map(|call| call.split_whitespace().next()).collect();
+        assert!(words.len() >= 9, "{words:?}");
+        for word in words {
+            assert!(Cli::command().find_subcommand(word).is_some(), "no command {word}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+# slowpath: every target is one call of `cargo xtask`; `cargo xtask --help` knows more.
+#
+#   make run ARGS="--machine raspi4b"
+
+XTASK = cargo xtask
+ARGS =
+
+.PHONY: help run test check debug doctor setup bench miri model image clean toolchain
+
+help:
+	@echo 'slowpath: the page allocator of Linux 5.0, on a bare ARM64 machine, with a shell'
+	@echo
+	@echo '  make run      boot in QEMU and get the prompt (sets the machine up when needed)'
+	@echo '  make test     prove it: unit tests, transcripts, expect scripts, costs'
+	@echo '  make check    formatting, lints, layout rules, documentation'
+	@echo '  make debug    boot stopped, with gdb attached'
+	@echo '  make bench    count the instructions of the allocator'"'"'s paths'
+	@echo '  make miri     run the kernel'"'"'s tests under Miri (needs a nightly toolchain)'
+	@echo '  make model    run ten million operations against the model'
+	@echo '  make image    build target/slowpath/kernel8.img'
+	@echo '  make setup    install what is missing; make doctor only says what is'
+	@echo '  make clean    remove what was built'
+	@echo
+	@echo 'Options go in ARGS: make run ARGS="--machine raspi4b", make run ARGS="--memory 64G".'
+	@echo 'cargo xtask run --help lists them.'
+
+run: setup
+	@$(XTASK) run $(ARGS)
+
+test: setup
+	@$(XTASK) test $(ARGS)
+
+check: setup
+	@$(XTASK) check $(ARGS)
+
+debug: toolchain
+	@$(XTASK) setup --debug
+	@$(XTASK) debug $(ARGS)
+
+bench: setup
+	@$(XTASK) bench $(ARGS)
+
+miri: toolchain
+	@$(XTASK) miri $(ARGS)
+
+model: toolchain
+	@$(XTASK) model $(ARGS)
+
+image: toolchain
+	@$(XTASK) build $(ARGS)
+
+setup: toolchain
+	@$(XTASK) setup
+
+doctor: toolchain
+	@$(XTASK) doctor
+
+clean:
+	@cargo clean
+
+# The one thing that xtask cannot look after itself: it is built by cargo.
+toolchain:
+	@command -v cargo >/dev/null || { \
+	  echo 'slowpath needs Rust. Get it with rustup, see https://rustup.rs, then run make again.'; exit 1; }
+	@cargo --version >/dev/null 2>&1 || rustup toolchain install

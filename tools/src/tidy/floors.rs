@@ -1,0 +1,153 @@
+//! The floors of the kernel: a file imports only from floors below its own, and on its own floor only from files
+//! listed before it.
+//!
+//! [`FLOORS`] is the picture of DESIGN's house as a table; a file that is not in it is reported. Modules that only
+//! gather others (`lib.rs`, `mod.rs`, and files named after a directory) stand outside.
+
+use std::collections::BTreeSet;
+
+use syn::visit::{self, Visit};
+use syn::{ItemMod, ItemUse, UseTree};
+
+use super::source::Source;
+
+/// A floor: its name, and its modules in order; what lies inside a module stands where the module does.
+type Floor = (&'static str, &'static [&'static str]);
+
+/// From the bottom up.
+const FLOORS: &[Floor] = &[
+    ("words", &["addr", "mmzone", "gfp", "sync", "vmstat", "trace"]),
+    ("before", &["quirks", "memblock", "devicetree", "bootargs", "reserved_mem", "early", "numa", "task"]),
+    ("structures", &["mm::page", "mm::pageblock", "mm::list", "mm::buddy", "mm::pcp", "mm::lru", "mm::page_owner"]),
+    ("memory", &["mm::zonelist", "mm::zone_sizes", "mm::sysctl", "mm::zone", "mm::node", "mm::memory"]),
+    (
+        "in and out",
+        &[
+            "mm::wmark",
+            "mm::fragmentation",
+            "mm::fallback",
+            "mm::reserves",
+            "mm::alloc_context",
+            "mm::prep",
+            "mm::freelist",
+            "mm::fastpath",
+            "mm::mm_init",
+        ],
+    ),
+    ("make room", &["mm::migrate", "mm::compaction", "mm::vmscan", "mm::oom_kill"]),
+    ("the entry", &["mm::page_alloc", "mm::kswapd"]),
+    (
+        "users",
+        &["mm::raw", "mm::filemap", "mm::anon", "mm::slab", "mm::vmalloc", "mm::mempool", "mm::skb", "mm::highmem"],
+    ),
+    ("views", &["mm::census", "proc", "show_mem", "check", "explain"]),
+];
+
+/// Where the kernel's modules are.
+const SOURCES: &str = "kernel/src/";
+
+/// A place in the house: floor, and position on it.
+type Place = (usize, usize);
+
+/// Where the longest listed beginning of a path stands, and how long it is.
+fn place(path: &[String]) -> Option<(Place, usize)> {
+    (1..=path.len()).rev().find_map(|length| {
+        let name = path[..length].join("::");
+        let position = |modules: &[&str]| modules.iter().position(|listed| *listed == name);
+        FLOORS.iter().enumerate().find_map(|(floor, (_, modules))| Some(((floor, position(modules)?), length)))
+    })
+}
+
+/// The module that a file holds; none for the crate's root.
+fn module_of(path: &str) -> Option<Vec<String>> {
+    let name = path.strip_prefix(SOURCES)?.strip_suffix(".rs")?;
+    let name = name.strip_suffix("/mod").unwrap_or(name);
+    (name != "lib").then(|| name.split('/').map(str::to_owned).collect())
+}
+
+pub fn check(source: &Source) -> Vec<(usize, String)> {
+    let (Some(module), Some(file)) = (module_of(&source.path), source.file()) else { return Vec::new() };
+    let gathers = file.items.iter().all(|item| matches!(item, syn::Item::Mod(_) | syn::Item::Use(_)));
+    let Some((here, _)) = place(&module) else {
+        let unknown = (1, format!("{} is on no floor; list it in {}", module.join("::"), file!()));
+        return if gathers || source.is_test(1) { Vec::new() } else { vec![unknown] };
+    };
+    let mut imports = Imports { module: module.clone(), found: BTreeSet::new() };
+    imports.visit_file(file);
+    let upward = |(line, path): (usize, Vec<String>)| {
+        let (there, length) = place(&path)?;
+        (there > here).then(|| (line, describe(&path[..length], there, here)))
+    };
+    let found = imports.found.into_iter().filter(|(line, _)| !source.is_test(*line));
+    found.filter_map(upward).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// One upward edge in words.
+fn describe(path: &[String], there: Place, here: Place) -> String {
+    let order = if there.0 == here.0 { "listed later on the same floor" } else { "on a floor above" };
+    format!(
+        "imports {}, which is {order} ('{}', this file is on '{}')",
+        path.join("::"),
+        FLOORS[there.0].0,
+        FLOORS[here.0].0
+    )
+}
+
+/// Collects the paths of a file that lead into its own crate.
+struct Imports {
+    /// The module that is being read.
+    module: Vec<String>,
+    /// Line, and path from the crate's root.
+    found: BTreeSet<(usize, Vec<String>)>,
+}
+
+impl Imports {
+    /// Resolves `crate`, `self` and `super`; other first words lead out of the crate.
+    fn add(&mut self, line: usize, path: &[String]) {
+        let mut module = self.module.clone();
+        let mut rest = path.iter().peekable();
+        match rest.next().map(String::as_str) {
+            Some("crate") => module.clear(),
+            Some("self") => {}
+            Some("super") => {
+                module.pop();
+                while rest.next_if(|word| *word == "super").is_some() {
+                    module.pop();
+                }
+            }
+            _ => return,
+        }
+        module.extend(rest.cloned());
+        self.found.insert((line, module));
+    }
+
+    /// Walks a `use` tree.
+    fn add_tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |word: &syn::Ident| [before, &[word.to_string()]].concat();
+        match tree {
+            UseTree::Path(path) => self.add_tree(&path.tree, &with(&path.ident)),
+            UseTree::Name(name) => self.add(name.ident.span().start().line, &with(&name.ident)),
+            UseTree::Rename(name) => self.add(name.ident.span().start().line, &with(&name.ident)),
+            UseTree::Glob(glob) => self.add(glob.star_token.spans[0].start().line, before),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, before)),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Imports {
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.add_tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let words: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.add(path.segments[0].ident.span().start().line, &words);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        self.module.push(module.ident.to_string());
+        visit::visit_item_mod(self, module);
+        self.module.pop();
+    }
+}
