@@ -23,12 +23,11 @@ use kernel::addr::{PAGE_SIZE, PhysAddr};
 use kernel::bootargs::BootArgs;
 use kernel::early::{self, Early, Loaded};
 use kernel::memblock::{AddrRange, Memblock, RegionFlags, Resource};
-use kernel::mm::memory::{Env, Hook, Memory};
+use kernel::mm::memory::Memory;
 use kernel::mm::mm_init::{self, MetadataSize};
 use kernel::mm::page::{Page, Pages};
 use kernel::mm::page_owner::{OwnerRecord, PageOwners};
 use kernel::mm::pageblock::Pageblocks;
-use kernel::mm::prep::PAGE_POISON;
 use kernel::mm::zone_sizes::ZoneLayout;
 use kernel::numa::{self, Numa};
 use kernel::proc::sysctl;
@@ -79,7 +78,7 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
     mm_init::init_late(&memory);
     set_sysctls(&memory, args);
     if args.page_poison {
-        poison(&memory, &memblock);
+        mm_init::poison_free(&memory, &memblock);
     }
 
     let initrd = early.initrd.and(tree.tree.initrd());
@@ -90,15 +89,6 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
         cmdline: args.line(),
         script: args.script.and_then(|name| script(name, initrd)),
     })
-}
-
-/// Fills all that is free, which takes its time, so that every page can be checked when it is allocated.
-fn poison(memory: &Memory<'static, Machine>, memblock: &Memblock) {
-    for region in memblock.free_ranges() {
-        let pages = region.range.pages_inside();
-        memory.env.fill_pages(pages.start, pages.nr_pages(), PAGE_POISON);
-    }
-    memory.set_hook(Hook::Poison, true);
 }
 
 /// The text of the script `name`.
