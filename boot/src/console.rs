@@ -10,21 +10,24 @@
 //!
 //! Linux does more: several consoles, terminals with line disciplines.
 
-use crate::arch::{cpu, timer};
 use crate::dmesg;
 use crate::driver::uart::{Received, Uart};
 use crate::ring::Ring;
 use crate::sysrq;
+use crate::thread::Threads;
 use core::convert::Infallible;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use embedded_io::{ErrorType, Read, Write};
+use kernel::sched::{Scheduler, ThreadId, WaitQueue};
 use spin::Once;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 static UART: Once<Uart> = Once::new();
 static OUTPUT: SpinMutex<Output> = SpinMutex::new(Output { at_line_start: true, log_next: 0 });
 static INPUT: Ring = Ring::new();
+/// Where the reader waits for [`wait`] to have something to tell.
+static READER: WaitQueue = WaitQueue::new();
 /// Whether the reader waits for a byte, so that an unfinished line (the prompt's) may be left as it is.
 static WAITING: AtomicBool = AtomicBool::new(false);
 /// Whether the log broke into the unfinished line while the reader waited.
@@ -67,6 +70,7 @@ impl Output {
             if entry.level < LOGLEVEL.load(Ordering::Relaxed) {
                 if !self.at_line_start {
                     BROKEN.store(true, Ordering::Relaxed);
+                    READER.wake_all(&Threads);
                 }
                 self.start_line();
                 // Never fails: `put_all` does not.
@@ -230,16 +234,15 @@ pub fn take_interrupt() -> bool {
     pressed
 }
 
-/// Sleeps until the next interrupt, unless there is something to do for [`wait`]. The tick rests, too.
+/// Whether an unread ^C has come; it stays unread.
+pub fn has_interrupt() -> bool {
+    INPUT.has_interrupt()
+}
+
+/// Lets other threads run until there is something to do for [`wait`].
 fn sleep() {
-    cpu::masked(|| {
-        let idle = [&BROKEN, &THROTTLED].iter().all(|busy| !busy.load(Ordering::Relaxed));
-        if idle && INPUT.is_empty() {
-            timer::stop();
-            cpu::wait();
-            timer::start();
-        }
-    });
+    let busy = || [&BROKEN, &THROTTLED].iter().any(|busy| busy.load(Ordering::Relaxed)) || !INPUT.is_empty();
+    READER.wait(&Threads, None, busy);
 }
 
 /// Lets the UART interrupt again when a full ring had stopped it.
@@ -261,6 +264,16 @@ pub fn start_receiving() {
 /// [`crate::sysrq`].
 pub fn receive() {
     let Some(uart) = UART.get() else { return };
+    drain(uart);
+    READER.wake_all(&Threads);
+    if has_interrupt() {
+        // Whatever its command sleeps for.
+        Threads.wake(ThreadId::BOOT);
+    }
+}
+
+/// Moves what the UART has into the ring; what does not fit stays there.
+fn drain(uart: &Uart) {
     while !INPUT.is_full() {
         match uart.get() {
             None => return,

@@ -10,7 +10,7 @@ use crate::arch::timer;
 use crate::boot_error::BootError;
 use crate::console;
 use crate::driver::uart::Uart;
-use crate::{iomem, irq};
+use crate::{iomem, irq, thread};
 use core::fmt;
 use core::ops::Range;
 use kernel::devicetree::{Device, DeviceTree, UARTS};
@@ -54,13 +54,12 @@ pub fn start_input(uart: &Device<'static>) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Starts the tick from the virtual timer, third in its binding's list of interrupts.
+/// Lets threads be woken by the virtual timer, third in its binding's list of interrupts.
 pub fn start_timer(tree: &DeviceTree<'static>) -> Result<(), BootError> {
     const VIRTUAL: usize = 2;
     let timer = tree.device(&["arm,armv8-timer", "arm,armv7-timer"]).and_then(|timer| timer.interrupt(VIRTUAL));
-    irq::request(timer.ok_or(BootError::NoDevice("timer (arm,armv8-timer)"))?, "timer", timer::tick)?;
-    timer::start();
-    Ok(())
+    timer::set_alarm(None);
+    irq::request(timer.ok_or(BootError::NoDevice("timer (arm,armv8-timer)"))?, "arch_timer", thread::tick)
 }
 
 /// Runs `write` on the console; before there is one, on every UART that this machine may have.

@@ -12,23 +12,29 @@
 use crate::arch::entry::{image_base, image_sizes};
 use crate::arch::mmu::{self, Kind};
 use crate::boot_error::BootError;
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::tree::Tree;
-use crate::{heap, iomem};
+use crate::{daemons, heap, iomem, smp, stacks};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 use core::slice;
-use core::sync::atomic::AtomicU8;
+use core::sync::atomic::{AtomicU8, AtomicU32};
 use kernel::addr::{PAGE_SIZE, PhysAddr};
 use kernel::bootargs::BootArgs;
 use kernel::early::{self, Early, Loaded};
 use kernel::memblock::{AddrRange, Memblock, RegionFlags, Resource};
+use kernel::mm::kmem_cache::{KmemCache, MAX_CACHES, SlabCaches, SlabConfig};
 use kernel::mm::memory::Memory;
 use kernel::mm::mm_init::{self, MetadataSize};
 use kernel::mm::page::{Page, Pages};
 use kernel::mm::page_owner::{OwnerRecord, PageOwners};
 use kernel::mm::pageblock::Pageblocks;
+use kernel::mm::sparse::Chunk;
+use kernel::mm::tables::{AnonPage, FilePage, Handle, Mapping, Request, SwapSlot, UsersSize, UsersTables};
+use kernel::mm::users::Users;
 use kernel::mm::zone_sizes::ZoneLayout;
+use kernel::mmzone::ZoneType;
 use kernel::numa::{self, Numa};
 use kernel::proc::sysctl;
 use kernel::show_mem::MemInit;
@@ -37,6 +43,8 @@ use kernel::show_mem::MemInit;
 const HEAP_BYTES: u64 = 1 << 20;
 /// Handles of the shell for every page of RAM take one part in so many: 8 bytes each.
 const HANDLES_SHARE: u64 = PAGE_SIZE / 8;
+/// Stacks for threads that are started while the machine runs.
+const SPARE_STACKS: u32 = 2;
 /// Smaller machines give one part in so many to the heap, and have fewer handles.
 const HEAP_SHARE: u64 = 32;
 
@@ -60,6 +68,7 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
     let image = AddrRange::new(PhysAddr(image_base()), tree.copy_end);
     let early = early::init(&mut memblock, &tree.tree, args, Loaded { image, tree: tree.blob })?;
     let numa = numa::init(&mut memblock, &tree.tree, args.numa_off)?;
+    take_stacks(&mut memblock, numa.online.0.count_ones(), smp::possible(&tree.tree, args).count())?;
     map_ram(&memblock)?;
     let tables = mmu::give_back_tables();
     memblock.free(AddrRange::new(PhysAddr(tables.start), PhysAddr(tables.end)))?;
@@ -68,10 +77,12 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
     let layout = ZoneLayout::new(&memblock, numa.online, args);
     layout.report(&memblock, |line| log::info!("{line}"));
     let records = take_records(&mut memblock, args)?;
+    machine::set_users(Users::new(records.pages, records.users));
     let mut memory = Box::new(Memory::new(Machine, records.pages, records.blocks, layout.types(), args.quirks));
     memory.page_owners = records.owners;
-    for (cpu, node) in memory.cpu_node.iter_mut().zip(tree.tree.cpus().map(|cpu| numa.node_of_cpu(cpu.node))) {
-        *cpu = node;
+    memory.slabs = slab_caches(layout.types(), smp::possible(&tree.tree, args).count());
+    for (cpu, possible) in memory.cpu_node.iter_mut().zip(smp::possible(&tree.tree, args)) {
+        *cpu = numa.node_of_cpu(possible.node);
     }
     build(&mut memory, &layout, &memblock, &numa);
     log::info!("{}", MemInit { memory: &memory, image: image_sizes(), cma_pages: cma_pages(&early) });
@@ -126,6 +137,15 @@ fn take(memblock: &mut Memblock, what: &'static str, bytes: u64) -> Result<AddrR
     taken.map_err(|error| BootError::no_room(what, error, free))
 }
 
+/// Takes RAM for the stacks of threads, those that a machine with so many nodes starts and some more, and of the other
+/// CPUs.
+fn take_stacks(memblock: &mut Memblock, nodes: u32, cpus: usize) -> Result<(), BootError> {
+    let threads = daemons::threads(nodes) + SPARE_STACKS;
+    let units = u64::from(threads) + cpus as u64 - 1;
+    let range = take(memblock, "the stacks of threads and CPUs", units * stacks::UNIT)?;
+    Ok(stacks::reserve(&(range.start.0..range.end.0), threads)?)
+}
+
 fn give_heap(memblock: &mut Memblock) -> Result<(), BootError> {
     let ram = memblock.memory_size();
     let bytes = (HEAP_BYTES + ram / HANDLES_SHARE).min(ram / HEAP_SHARE);
@@ -140,6 +160,7 @@ struct Records {
     pages: Pages<'static>,
     blocks: Pageblocks<'static>,
     owners: PageOwners<'static>,
+    users: UsersTables<'static>,
 }
 
 /// Takes RAM for the arrays. They are not cleared: the allocator reads no record that it has not written.
@@ -150,7 +171,25 @@ fn take_records(memblock: &mut Memblock, args: &BootArgs<'_>) -> Result<Records,
     let blocks = take_array::<AtomicU8>(memblock, "the map of pageblocks", size.pageblock_bytes)?;
     let owners = if args.page_owner { size.records } else { 0 };
     let owners = take_array::<OwnerRecord>(memblock, "the array of page owners", owners)?;
-    Ok(Records { pages: Pages::new(pages, span), blocks: Pageblocks::new(blocks), owners: PageOwners::new(owners) })
+    let users = take_users_tables(memblock, UsersSize::for_records(size.records))?;
+    let (pages, blocks) = (Pages::new(pages, span), Pageblocks::new(blocks));
+    Ok(Records { pages, blocks, owners: PageOwners::new(owners), users })
+}
+
+/// Takes RAM for the tables of those who use reclaimable memory. They are not cleared either.
+fn take_users_tables(memblock: &mut Memblock, size: UsersSize) -> Result<UsersTables<'static>, BootError> {
+    Ok(UsersTables {
+        owners: take_array(memblock, "the users of pages", size.records)?,
+        file_chunks: take_array(memblock, "the chunks of file pages", size.chunks)?,
+        files: take_array(memblock, "the table of file pages", size.pages())?,
+        ledger: take_array(memblock, "the ledger of file pages", size.pages())?,
+        anon_chunks: take_array(memblock, "the chunks of anonymous pages", size.chunks)?,
+        anons: take_array(memblock, "the table of anonymous pages", size.pages())?,
+        mappings: take_array(memblock, "the table of mappings", size.mappings)?,
+        slots: take_array(memblock, "the table of swap slots", size.slots)?,
+        requests: take_array(memblock, "the queue of the store", size.requests)?,
+        handles: take_array(memblock, "the table of handles", size.handles)?,
+    })
 }
 
 /// What any bytes are a value of: plain integers, atomic or not.
@@ -166,6 +205,22 @@ unsafe impl AnyBits for Page {}
 unsafe impl AnyBits for OwnerRecord {}
 // SAFETY: an atomic integer.
 unsafe impl AnyBits for AtomicU8 {}
+// SAFETY: an atomic integer.
+unsafe impl AnyBits for AtomicU32 {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for Chunk {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for FilePage {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for AnonPage {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for Mapping {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for SwapSlot {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for Request {}
+// SAFETY: made of atomic integers only.
+unsafe impl AnyBits for Handle {}
 
 fn take_array<T: AnyBits>(memblock: &mut Memblock, what: &'static str, len: usize) -> Result<&'static [T], BootError> {
     if len == 0 {
@@ -174,6 +229,13 @@ fn take_array<T: AnyBits>(memblock: &mut Memblock, what: &'static str, len: usiz
     let range = take(memblock, what, (len * size_of::<T>()) as u64)?;
     // SAFETY: RAM, mapped, page-aligned, large enough, ours for good; and any bytes are values of `T`.
     Ok(unsafe { slice::from_raw_parts(range.start.0 as *const T, len) })
+}
+
+/// Slab caches, in places from the heap.
+fn slab_caches(zones: &[ZoneType], nr_cpus: usize) -> SlabCaches<'static> {
+    let places: Vec<KmemCache> = (0..MAX_CACHES).map(KmemCache::new).collect();
+    let has_dma = zones.contains(&ZoneType::Dma);
+    SlabCaches::new(places.leak(), SlabConfig { nr_cpus: nr_cpus as u32, has_dma, ..SlabConfig::default() })
 }
 
 /// Lets the zones come into being, and gives them all that memblock has free.

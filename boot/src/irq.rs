@@ -1,23 +1,38 @@
 //! Interrupts: which controller there is, which line leads to which handler, and how often each came.
 //!
-//! Handlers run with interrupts masked, on the interrupt stack, one after the other.
-//! Linux: `kernel/irq/`, `drivers/irqchip/irq-gic.c`, `irq-gic-v3.c`.
+//! Handlers run with interrupts masked, on the interrupt stack, one after the other; behind them, still on that stack but
+//! with interrupts let in, what they put off: softirqs.
+//! Linux: `kernel/irq/`, `kernel/softirq.c`, `drivers/irqchip/irq-gic.c`, `irq-gic-v3.c`.
 //!
-//! Linux does more: shared lines, threaded handlers, affinity.
+//! Linux does more: shared lines, threaded handlers, affinity, ten kinds of softirqs, and a thread for too many of them.
 
 use crate::arch::cpu;
 use crate::boot_error::BootError;
 use crate::devices::map_registers;
 use crate::driver::gicv2::{GicV2, NUMBER};
 use crate::driver::gicv3::GicV3;
-use core::fmt;
+use crate::{smp, thread};
+use aarch64_cpu::asm::barrier::{ISHST, dsb};
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::{array, fmt};
 use kernel::devicetree::{DeviceTree, Interrupt};
+use kernel::mmzone::NR_CPUS;
+use kernel::proc::interrupts::{self, Origin};
 use spin::Once;
 use spin::mutex::SpinMutex;
 
-/// The software interrupt that [`in_handler`] sends.
-const SOFTWARE_INTERRUPT: u32 = 0;
+/// The software interrupt by which a CPU learns that there is a thread for it. All have the numbers that Linux gives them.
+pub const RESCHEDULE: u32 = 0;
+/// The one by which a CPU is asked to do something at once.
+pub const CALL_FUNCTION: u32 = 1;
+/// The one that stops a CPU when another one reports the end.
+const STOP: u32 = 2;
+/// The one that [`run_as`] sends.
+const WORK_INTERRUPT: u32 = 5;
+/// Software interrupts are below this one.
+const FIRST_DEVICE: u32 = 16;
+/// Interrupts below this one are each CPU's own.
+const FIRST_SHARED: u32 = 32;
 /// Lines that can have handlers.
 const NR_LINES: usize = 8;
 /// Compatible strings of version 2, of which GIC-400 is one.
@@ -31,6 +46,14 @@ enum Controller {
 }
 
 impl Controller {
+    /// What Linux calls it in /proc/interrupts.
+    const fn name(&self) -> &'static str {
+        match self {
+            Controller::V2(_) => "GICv2",
+            Controller::V3(_) => "GICv3",
+        }
+    }
+
     fn enable(&self, intid: u32) {
         match self {
             Controller::V2(gic) => gic.enable(intid),
@@ -38,10 +61,17 @@ impl Controller {
         }
     }
 
-    fn interrupt_self(&self, intid: u32) {
+    fn init_cpu(&self, number: usize) -> bool {
         match self {
-            Controller::V2(gic) => gic.interrupt_self(intid),
-            Controller::V3(gic) => gic.interrupt_self(intid),
+            Controller::V2(gic) => gic.init_cpu(number),
+            Controller::V3(gic) => gic.init_cpu(number),
+        }
+    }
+
+    fn interrupt(&self, number: usize, intid: u32) {
+        match self {
+            Controller::V2(gic) => gic.interrupt(number, intid),
+            Controller::V3(gic) => gic.interrupt(number, intid),
         }
     }
 
@@ -68,7 +98,8 @@ struct Line {
     intid: u32,
     name: &'static str,
     handler: fn(),
-    count: AtomicU64,
+    /// How often it came, on each CPU.
+    counts: [AtomicU64; NR_CPUS],
 }
 
 static CONTROLLER: Once<Controller> = Once::new();
@@ -79,29 +110,54 @@ static SPURIOUS: AtomicU64 = AtomicU64::new(0);
 
 /// Finds the interrupt controller and turns it on for this CPU.
 pub fn init(tree: &DeviceTree<'static>) -> Result<(), BootError> {
-    let (controller, ready) = if let Some(device) = tree.device(&GICV2) {
+    let controller = if let Some(device) = tree.device(&GICV2) {
         let (distributor, cpu) = (map_registers(&device, 0)?, map_registers(&device, 1)?);
         // SAFETY: the device tree promises a GICv2 in these regions, `map_registers` mapped them, `Once` keeps it ours
         // alone.
         let gic = unsafe { GicV2::new(distributor.start, cpu.start) };
         gic.init();
-        gic.init_cpu();
-        (Controller::V2(gic), true)
+        Controller::V2(gic)
     } else if let Some(device) = tree.device(&GICV3) {
         let (distributor, redistributors) = (map_registers(&device, 0)?, map_registers(&device, 1)?);
         // SAFETY: as above, of a GICv3.
         let gic = unsafe { GicV3::new(distributor.start, redistributors) };
         gic.init();
-        let ready = gic.init_cpu();
-        (Controller::V3(gic), ready)
+        Controller::V3(gic)
     } else {
         return Err(BootError::NoDevice("interrupt controller (GICv2 or GICv3)"));
     };
-    CONTROLLER.call_once(|| controller);
-    if !ready {
+    let controller = CONTROLLER.call_once(|| controller);
+    if !controller.init_cpu(cpu::this_cpu().number) {
         return Err(BootError::NoDevice("redistributor of this CPU in the GICv3"));
     }
-    add(SOFTWARE_INTERRUPT, "software", run_work)
+    add(RESCHEDULE, "Rescheduling interrupts", thread::notice)?;
+    add(CALL_FUNCTION, "Function call interrupts", smp::answer_call)?;
+    add(STOP, "CPU stop interrupts", || cpu::park())?;
+    add(WORK_INTERRUPT, "IRQ work interrupts", run_work)
+}
+
+/// Turns the controller on for one of the other CPUs, which calls this, and lets its own interrupts through; whether that
+/// was possible.
+pub fn init_cpu() -> bool {
+    let Some(controller) = CONTROLLER.get() else { return false };
+    let ready = controller.init_cpu(cpu::this_cpu().number);
+    let own = LINES.iter().filter_map(Once::get).filter(|line| line.intid < FIRST_SHARED);
+    own.for_each(|line| controller.enable(line.intid));
+    ready
+}
+
+/// Stops every other CPU, for good. Linux: `smp_send_stop`.
+pub fn stop_others() {
+    let this = cpu::this_cpu().number;
+    cpu::online().filter(|cpu| cpu.number != this).for_each(|cpu| interrupt(cpu.number, STOP));
+}
+
+/// Sends the software interrupt `intid` to CPU `number`, which sees all that was written before.
+pub fn interrupt(number: usize, intid: u32) {
+    if let Some(controller) = CONTROLLER.get() {
+        dsb(ISHST);
+        controller.interrupt(number, intid);
+    }
 }
 
 /// Sends `interrupt` to `handler` from now on, on this CPU.
@@ -112,7 +168,7 @@ pub fn request(interrupt: Interrupt, name: &'static str, handler: fn()) -> Resul
 fn add(intid: u32, name: &'static str, handler: fn()) -> Result<(), BootError> {
     let controller = CONTROLLER.get().ok_or(BootError::NoDevice("interrupt controller"))?;
     let line = LINES.iter().find(|line| line.get().is_none()).ok_or(BootError::TooManyInterrupts(name))?;
-    line.call_once(|| Line { intid, name, handler, count: AtomicU64::new(0) });
+    line.call_once(|| Line { intid, name, handler, counts: [const { AtomicU64::new(0) }; NR_CPUS] });
     controller.enable(intid);
     Ok(())
 }
@@ -122,7 +178,7 @@ pub fn handle() {
     let Some(controller) = CONTROLLER.get() else { return };
     let served = controller.serve(|intid| match LINES.iter().filter_map(Once::get).find(|line| line.intid == intid) {
         Some(line) => {
-            line.count.fetch_add(1, Ordering::Relaxed);
+            line.counts[cpu::this_cpu().number].fetch_add(1, Ordering::Relaxed);
             (line.handler)();
         }
         None => {
@@ -132,26 +188,42 @@ pub fn handle() {
     if !served {
         SPURIOUS.fetch_add(1, Ordering::Relaxed);
     }
+    cpu::this_cpu().run_softirq(do_work);
 }
 
-/// Work for the software interrupt, while [`in_handler`] waits for it.
+/// Work for the software interrupt, while [`run_as`] waits for it.
 static WORK: SpinMutex<Option<Work>> = SpinMutex::new(None);
 
+/// Where an interrupt does what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Half {
+    /// In the handler: a hard interrupt.
+    Top,
+    /// Behind it: a softirq.
+    Bottom,
+}
+
 /// A borrowed closure without its lifetime.
-struct Work(*mut dyn FnMut());
+#[derive(Clone, Copy)]
+struct Work {
+    run: *mut dyn FnMut(),
+    half: Half,
+}
 
 // SAFETY: the thread that lent the closure does nothing but wait until it is back.
 unsafe impl Send for Work {}
 
-/// Runs `work` in the handler of a real interrupt, and returns when it is done. Who has interrupts masked, as a handler
+/// Runs `work` in either half of a real interrupt, and returns when it is done. Who has interrupts masked, as a handler
 /// has, would wait for ever, and runs it at once.
-pub fn in_handler(work: &mut dyn FnMut()) {
-    let Some(controller) = CONTROLLER.get().filter(|_| !cpu::is_masked()) else { return work() };
-    let work: *mut (dyn FnMut() + '_) = work;
+pub fn run_as(half: Half, work: &mut dyn FnMut()) {
+    if CONTROLLER.get().is_none() || cpu::is_masked() {
+        return work();
+    }
+    let run: *mut (dyn FnMut() + '_) = work;
     // SAFETY: forgets a lifetime that outlasts this function, which returns only when nobody has the pointer any more.
-    let work = Work(unsafe { core::mem::transmute::<*mut (dyn FnMut() + '_), *mut (dyn FnMut() + 'static)>(work) });
-    cpu::masked(|| *WORK.lock() = Some(work));
-    controller.interrupt_self(SOFTWARE_INTERRUPT);
+    let run = unsafe { core::mem::transmute::<*mut (dyn FnMut() + '_), *mut (dyn FnMut() + 'static)>(run) };
+    cpu::masked(|| *WORK.lock() = Some(Work { run, half }));
+    interrupt(cpu::this_cpu().number, WORK_INTERRUPT);
     while cpu::masked(|| WORK.lock().is_some()) {
         core::hint::spin_loop();
     }
@@ -159,11 +231,42 @@ pub fn in_handler(work: &mut dyn FnMut()) {
 
 /// The software interrupt's handler.
 fn run_work() {
-    let work = WORK.lock().as_ref().map(|work| work.0);
-    if let Some(work) = work {
-        // SAFETY: `in_handler` waits in the thread that lent the closure until `WORK` is empty.
-        unsafe { (*work)() };
-        *WORK.lock() = None;
+    match cpu::masked(|| *WORK.lock()) {
+        Some(Work { half: Half::Bottom, .. }) => cpu::this_cpu().raise_softirq(),
+        _ => do_work(),
+    }
+}
+
+/// Does the work that waits, in whichever half.
+fn do_work() {
+    if let Some(work) = cpu::masked(|| *WORK.lock()) {
+        // SAFETY: `run_as` waits in the thread that lent the closure until `WORK` is empty.
+        unsafe { (*work.run)() };
+        cpu::masked(|| *WORK.lock() = None);
+    }
+}
+
+/// The `n`th interrupt: devices, then software interrupts, then what nobody serves.
+pub fn nth(n: usize) -> Option<interrupts::Interrupt> {
+    let of = |is_device: bool| {
+        let lines = LINES.iter().filter_map(Once::get);
+        lines.filter(move |line| (line.intid >= FIRST_DEVICE) == is_device)
+    };
+    let lines = of(true).chain(of(false)).map(Line::shown);
+    let mut counts = [0; NR_CPUS];
+    counts[0] = UNKNOWN.load(Ordering::Relaxed) + SPURIOUS.load(Ordering::Relaxed);
+    lines.chain([interrupts::Interrupt { origin: Origin::Unknown, name: "unknown or spurious", counts }]).nth(n)
+}
+
+impl Line {
+    fn shown(&self) -> interrupts::Interrupt {
+        let controller = CONTROLLER.get().map_or("", Controller::name);
+        let origin = match self.intid {
+            FIRST_DEVICE.. => Origin::Device { controller, input: self.intid },
+            number => Origin::Cpu(number),
+        };
+        let counts = array::from_fn(|cpu| self.counts[cpu].load(Ordering::Relaxed));
+        interrupts::Interrupt { origin, name: self.name, counts }
     }
 }
 
@@ -173,7 +276,8 @@ pub struct Counts;
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in LINES.iter().filter_map(Once::get) {
-            write!(f, "{} ({}) {}, ", line.name, line.intid, line.count.load(Ordering::Relaxed))?;
+            let count: u64 = line.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            write!(f, "{} ({}) {count}, ", line.name, line.intid)?;
         }
         write!(f, "unknown {}, spurious {}", UNKNOWN.load(Ordering::Relaxed), SPURIOUS.load(Ordering::Relaxed))
     }

@@ -3,16 +3,27 @@
 //! Linux does more: this is where its architecture headers are.
 
 use crate::arch::{cpu, timer};
+use crate::smp;
+use crate::thread::Threads;
 use core::{ptr, slice};
-use kernel::addr::{PAGE_SIZE, Pfn};
+use kernel::addr::{PAGE_SIZE, Pfn, PhysAddr};
 use kernel::mm::memory::Env;
+use kernel::mm::users::Users;
 use kernel::sync::LocalIrq;
+use kernel::task::TaskTable;
 use kernel::trace::Ring;
+use spin::Once;
 
 /// Events that are kept.
 const EVENTS: usize = 1024;
+/// Words of a page.
+const PAGE_WORDS: usize = PAGE_SIZE as usize / 8;
+/// Name of the first task, which the shell starts as.
+const FIRST_TASK: &str = "sh";
 
 static RING: Ring<EVENTS> = Ring::new();
+static TASKS: Once<TaskTable> = Once::new();
+static USERS: Once<Users<'static>> = Once::new();
 
 /// This machine. There is one, so it holds nothing.
 pub struct Machine;
@@ -39,10 +50,16 @@ unsafe impl LocalIrq for Machine {
 impl Env for Machine {
     type Irq = Machine;
     type Tracer = Ring<EVENTS>;
+    type Sched = Threads;
+    type Owner = Users<'static>;
 
     #[inline(always)]
     fn irq(&self) -> &Machine {
         self
+    }
+
+    fn on_each_cpu(&self, work: &(dyn Fn(usize) + Sync)) {
+        smp::on_each_cpu(work);
     }
 
     #[inline(always)]
@@ -66,4 +83,62 @@ impl Env for Machine {
         let at = bytes.iter().position(|other| *other != byte)?;
         Some((at as u64, bytes[at]))
     }
+
+    fn copy_page(&self, from: Pfn, to: Pfn) {
+        // SAFETY: as in `fill_pages`, but that the pages belong to who asks; they are different ones.
+        unsafe { ptr::copy_nonoverlapping(words(from), words(to), PAGE_WORDS) }
+    }
+
+    fn write_page(&self, pfn: Pfn, mut word: impl FnMut(usize) -> u64) {
+        for n in 0..PAGE_WORDS {
+            // SAFETY: as in `copy_page`, and the word lies in the page.
+            unsafe { words(pfn).add(n).write(word(n)) }
+        }
+    }
+
+    fn read_page(&self, pfn: Pfn, mut word: impl FnMut(usize, u64)) {
+        for n in 0..PAGE_WORDS {
+            // SAFETY: as in `write_page`; any bits are a word.
+            word(n, unsafe { words(pfn).add(n).read() });
+        }
+    }
+
+    #[inline(always)]
+    fn read_word(&self, addr: PhysAddr) -> u64 {
+        // SAFETY: as in `copy_page`: a word of a page that belongs to who asks.
+        unsafe { (addr.0 as *const u64).read() }
+    }
+
+    #[inline(always)]
+    fn write_word(&self, addr: PhysAddr, word: u64) {
+        // SAFETY: as in `read_word`.
+        unsafe { (addr.0 as *mut u64).write(word) }
+    }
+
+    fn sched(&self) -> &Threads {
+        &Threads
+    }
+
+    fn owner(&self) -> &Users<'static> {
+        USERS.get().expect("the hand-over came first")
+    }
+
+    fn tasks(&self) -> &TaskTable {
+        tasks()
+    }
+}
+
+/// The words of a page.
+fn words(pfn: Pfn) -> *mut u64 {
+    pfn.addr().0 as *mut u64
+}
+
+/// Every task; the first is there from the start.
+pub fn tasks() -> &'static TaskTable {
+    TASKS.call_once(|| TaskTable::new(FIRST_TASK))
+}
+
+/// Says who uses reclaimable memory. Once.
+pub fn set_users(users: Users<'static>) {
+    USERS.call_once(|| users);
 }

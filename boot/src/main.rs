@@ -12,6 +12,7 @@ extern crate alloc;
 mod arch;
 mod boot_error;
 mod console;
+mod daemons;
 mod devices;
 mod dmesg;
 mod driver;
@@ -24,8 +25,11 @@ mod panic;
 mod power;
 mod ring;
 mod session;
+mod smp;
+mod stacks;
 mod symbols;
 mod sysrq;
+mod thread;
 mod tree;
 
 use arch::{cpu, pmu, timer};
@@ -56,10 +60,11 @@ fn start(tree: u64, level: u64) -> Result<Handover, BootError> {
     banner(&tree, &args, level);
     irq::init(&tree.tree)?; //                                 interrupt controller
     let handover = handover::run(&tree, &args)?; //            RAM, heap, page allocator
-    devices::start_timer(&tree.tree)?; //                      ticks
+    devices::start_timer(&tree.tree)?; //                      alarms
     devices::start_input(&uart)?; //                           bytes from the console
     pmu::init(); //                                            the cycle counter
     cpu::unmask(); //                                          interrupts come from now on
+    smp::bring_up(&tree.tree, &args); //                       the other CPUs
     Ok(handover)
 }
 

@@ -6,10 +6,10 @@
 //! Linux does more: it stops the other CPUs first, and can boot a second kernel to take a dump.
 
 use crate::arch::exception::{Exception, Registers, TrapFrame};
-use crate::arch::stack::THREAD_STACK_BYTES;
+use crate::arch::stack::BOOT_STACK_BYTES;
 use crate::arch::{cpu, mmu};
 use crate::boot_error::BootError;
-use crate::{devices, dmesg, irq, power, symbols};
+use crate::{devices, dmesg, irq, power, symbols, thread};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -17,12 +17,17 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// Lines that a backtrace has at most.
 const MAX_LINES: usize = 32;
 /// Frame records that it follows at most: what fits a stack, were all of them empty.
-const MAX_RECORDS: usize = THREAD_STACK_BYTES / 16;
+const MAX_RECORDS: usize = BOOT_STACK_BYTES / 16;
 /// Lines of the log that a report repeats.
 const LOG_LINES: u64 = 10;
 
 /// Reports that have started: a fault in a report makes the next one shorter.
 static REPORTS: AtomicUsize = AtomicUsize::new(0);
+
+/// The CPU that reports: one is enough.
+static REPORTER: AtomicUsize = AtomicUsize::new(NOBODY);
+/// In [`REPORTER`]: none.
+const NOBODY: usize = usize::MAX;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
@@ -68,6 +73,11 @@ struct Report<'a> {
 
 fn report(report: &Report<'_>) -> ! {
     cpu::mask();
+    let this = cpu::this_cpu().number;
+    if REPORTER.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed).is_err_and(|other| other != this) {
+        cpu::park();
+    }
+    irq::stop_others();
     match REPORTS.fetch_add(1, Ordering::Relaxed) {
         0 => devices::last_console(|out| {
             // A console that fails leaves nobody to tell.
@@ -83,7 +93,12 @@ fn report(report: &Report<'_>) -> ! {
 
 impl Report<'_> {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {
-        writeln!(out, "slowpath: kernel panic on CPU {}: {}", cpu::this_cpu().number, self.what)?;
+        let cpu = cpu::this_cpu();
+        writeln!(out, "slowpath: kernel panic on CPU {}: {}", cpu.number, self.what)?;
+        match cpu.running() {
+            Some(thread) => writeln!(out, "it ran thread {}, {}", thread.0, thread::name(thread))?,
+            None => writeln!(out, "it ran no thread")?,
+        }
         write!(out, "{}", self.registers)?;
         if let Some((esr, far)) = self.syndrome {
             writeln!(out, "esr {esr:016x} far {far:016x}")?;

@@ -62,12 +62,21 @@ impl Ring {
     /// Whether a ^C waits; if so, throws it and what came before it away. Consumer only.
     pub fn discard_to_interrupt(&self) -> bool {
         let interrupt = self.interrupt.load(Ordering::Acquire);
-        let unread = interrupt.wrapping_sub(self.taken.load(Ordering::Relaxed));
-        let pressed = (1..=Ring::BYTES).contains(&unread);
+        let pressed = self.is_unread(interrupt);
         if pressed {
             self.taken.store(interrupt, Ordering::Release);
         }
         pressed
+    }
+
+    /// Whether a ^C waits.
+    pub fn has_interrupt(&self) -> bool {
+        self.is_unread(self.interrupt.load(Ordering::Acquire))
+    }
+
+    /// Whether the byte before `place` was received and not taken.
+    fn is_unread(&self, place: usize) -> bool {
+        (1..=Ring::BYTES).contains(&place.wrapping_sub(self.taken.load(Ordering::Relaxed)))
     }
 
     /// Takes the oldest byte. Consumer only.

@@ -7,25 +7,22 @@
 use crate::arch::{cpu, pmu};
 use crate::console::{self, In, Out, Wake};
 use crate::handover::Handover;
+use crate::irq::{self, Half};
 use crate::machine::Machine;
-use crate::{dmesg, irq, power};
-use alloc::boxed::Box;
+use crate::{daemons, dmesg, power, smp, thread};
 use core::fmt::Write as _;
 use embedded_io::{Read, Write as _};
 use kernel::addr::PAGE_SIZE;
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
+use kernel::proc::interrupts::Interrupts;
 use kernel::sync::LocalIrq;
-use kernel::task::{Context, TaskTable};
+use kernel::task::Context;
 use shell::exec::Shell;
-
-/// Name of the task that the shell starts as.
-const FIRST_TASK: &str = "sh";
 
 /// Where the person sits.
 pub struct Desk {
     memory: &'static Memory<'static, Machine>,
-    tasks: &'static TaskTable,
     resources: &'static [Resource],
     cmdline: &'static str,
     script: Option<&'static str>,
@@ -41,10 +38,6 @@ impl shell::machine::Machine for Desk {
         self.memory
     }
 
-    fn tasks(&self) -> &'static TaskTable {
-        self.tasks
-    }
-
     fn resources(&self) -> &'static [Resource] {
         self.resources
     }
@@ -54,7 +47,11 @@ impl shell::machine::Machine for Desk {
     }
 
     fn nr_cpus(&self) -> usize {
-        1
+        smp::nr_cpus()
+    }
+
+    fn interrupts(&self) -> Interrupts {
+        irq::nth
     }
 
     fn cpu(&self) -> usize {
@@ -69,11 +66,16 @@ impl shell::machine::Machine for Desk {
         console::take_interrupt()
     }
 
-    /// A hard interrupt is a real one; the other contexts are where the shell's own thread says it is.
+    fn settle(&mut self) {
+        thread::settle();
+    }
+
+    /// Hard interrupts and softirqs are real ones; the other contexts are where the shell's own thread says it is.
     fn in_context(&mut self, context: Context, f: &mut dyn FnMut()) {
         match context {
-            Context::HardIrq => irq::in_handler(f),
-            _ => f(),
+            Context::HardIrq => irq::run_as(Half::Top, f),
+            Context::SoftIrq => irq::run_as(Half::Bottom, f),
+            Context::Task | Context::Atomic | Context::BhOff => f(),
         }
     }
 
@@ -125,7 +127,6 @@ impl core::fmt::Write for Cut<'_> {
 pub fn run(handover: &Handover) -> ! {
     let desk = Desk {
         memory: handover.memory,
-        tasks: Box::leak(Box::new(TaskTable::new(FIRST_TASK))),
         resources: handover.resources,
         cmdline: handover.cmdline,
         script: handover.script,
@@ -133,6 +134,7 @@ pub fn run(handover: &Handover) -> ! {
         counts_instructions: pmu::counts_instructions(),
     };
     let mut shell = Shell::new(desk);
+    daemons::start(handover.memory);
     let unit = if shell.machine.counts_instructions { "instructions" } else { "ticks" };
     log::debug!("first prompt after {} {unit}", cpu::ticks());
     if let Some(script) = handover.script {

@@ -7,8 +7,10 @@
 
 use crate::arch::entry::image_base;
 use crate::arch::timer;
-use crate::irq;
+use crate::machine::tasks;
+use crate::{irq, thread};
 use core::hint::black_box;
+use kernel::task::TaskKind;
 
 /// A key.
 struct Key {
@@ -17,12 +19,13 @@ struct Key {
     run: fn(),
 }
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 7] = [
     Key { key: b'c', about: "crash: read where nothing is mapped", run: read_nowhere },
     Key { key: b'h', about: "help", run: help },
     Key { key: b'i', about: "count interrupts", run: count_interrupts },
     Key { key: b'o', about: "overflow the interrupt stack", run: overflow_stack },
     Key { key: b'p', about: "panic", run: panic },
+    Key { key: b's', about: "overflow the stack of a new thread", run: overflow_thread },
     Key { key: b't', about: "write to the kernel's text", run: write_text },
 ];
 
@@ -63,6 +66,14 @@ fn write_text() {
 
 fn overflow_stack() {
     log::info!("sysrq: survived with {}", descend(1));
+}
+
+fn overflow_thread() {
+    match tasks().spawn("overflow", TaskKind::Daemon).map(|task| thread::spawn(task, 0, |_| overflow_stack())) {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => log::error!("sysrq: no thread: {error}"),
+        Err(error) => log::error!("sysrq: no task: {error}"),
+    }
 }
 
 /// Calls itself until the stack ends; not in a way that could be turned into a loop.

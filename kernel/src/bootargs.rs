@@ -65,6 +65,10 @@ pub struct BootArgs<'a> {
     pub movable_node: bool,
     /// `numa=off`.
     pub numa_off: bool,
+    /// `nr_cpus=`: processors that may run, at most.
+    pub nr_cpus: Option<usize>,
+    /// `maxcpus=`: processors that are started at boot, at most.
+    pub max_cpus: Option<usize>,
     /// `page_owner=on`.
     pub page_owner: bool,
     /// `page_poison=1`.
@@ -119,6 +123,10 @@ pub const BOOT_ARGS: &[BootArg] = &[
         args.loglevel = Some(parse_loglevel(required(value)?)?);
         Ok(())
     }),
+    arg("maxcpus", "N", "start N processors at most", |args, _, value| {
+        args.max_cpus = Some(parse_cpus(required(value)?)?);
+        Ok(())
+    }),
     arg("mem", "SIZE", "use only the lowest SIZE bytes of memory", |args, _, value| {
         args.mem = Some(parse_size(required(value)?)?);
         Ok(())
@@ -129,6 +137,10 @@ pub const BOOT_ARGS: &[BootArg] = &[
     }),
     arg("movablecore", "SIZE|NN%", "put so much memory into the zone Movable", |args, _, value| {
         args.movablecore = Some(parse_core(required(value)?)?);
+        Ok(())
+    }),
+    arg("nr_cpus", "N", "use N processors at most, and have per-CPU data for so many", |args, _, value| {
+        args.nr_cpus = Some(parse_cpus(required(value)?)?);
         Ok(())
     }),
     arg("numa", "off", "one node, whatever the device tree says", |args, _, value| match required(value)? {
@@ -230,6 +242,10 @@ fn parse_loglevel(value: &str) -> Result<u8, Problem<'_>> {
     value.parse().ok().filter(|level| *level <= 8).ok_or(Problem::Choice("0 1 2 3 4 5 6 7 8", value))
 }
 
+fn parse_cpus(value: &str) -> Result<usize, Problem<'_>> {
+    value.parse().ok().filter(|cpus| *cpus > 0).ok_or(Problem::Cpus(value))
+}
+
 fn parse_core(value: &str) -> Result<CoreSize, Problem<'_>> {
     match value.strip_suffix('%') {
         _ if value == "mirror" => Err(Problem::Mirror),
@@ -294,6 +310,8 @@ pub enum Problem<'a> {
     Choice(&'static str, &'a str),
     /// The value is not a size.
     Size(SizeError),
+    /// The value is not a number of processors.
+    Cpus(&'a str),
     /// The value is not 0% to 100%.
     Percent(&'a str),
     /// `mirror` needs memory that the firmware mirrors.
@@ -323,6 +341,7 @@ impl fmt::Display for Warning<'_> {
             Problem::NoValue => f.write_str("needs a value, ignored"),
             Problem::Choice(expected, got) => write!(f, "'{got}' is not one of {expected}, ignored"),
             Problem::Size(error) => write!(f, "{error}, ignored"),
+            Problem::Cpus(got) => write!(f, "'{got}' is not a number of processors, ignored"),
             Problem::Percent(got) => write!(f, "'{got}' is not 0% to 100%, ignored"),
             Problem::Mirror => f.write_str("mirrored memory is unsupported, ignored"),
             Problem::NotConfigured(zone, profile) => write!(f, "{} has no zone {zone}, ignored", profile.name()),

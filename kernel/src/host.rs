@@ -1,26 +1,40 @@
 //! A machine inside a host program: the [`Env`] of tests and of the shell's host runner.
 //!
-//! A [`HostMachine`] owns what a board would have: RAM, page records full of garbage as real RAM is, and a clock that
-//! moves when it is read. [`HostMachine::memory`] builds the allocator in them exactly as the machine does at boot. RAM
-//! is kept as runs of equal bytes, so a board of any size costs its page records alone. Only with the feature `host`.
+//! A [`HostMachine`] owns what a board would have: RAM, page records full of garbage as real RAM is, threads that take
+//! turns, and a clock that moves when it is read. [`HostMachine::memory`] builds the allocator in them exactly as the
+//! machine does at boot. Pages that nobody wrote cost nothing but their records. Only with the feature `host`.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU8;
+use std::sync::{Mutex, OnceLock};
 
-use crate::addr::{Order, Pfn, PhysAddr};
+use crate::addr::{Order, Pfn, PfnRange, PhysAddr};
 use crate::bootargs::BootArgs;
 use crate::memblock::{AddrRange, Memblock};
+use crate::mm::kmem_cache::{KmemCache, MAX_CACHES, SlabCaches, SlabConfig};
 use crate::mm::memory::{Env, Memory};
 use crate::mm::mm_init::{self, MetadataSize};
 use crate::mm::page::{Kind, Page, PageFlags, PageState, Pages};
 use crate::mm::page_owner::{OwnerRecord, PageOwners};
 use crate::mm::pageblock::Pageblocks;
+use crate::mm::tables::{UsersSize, UsersTables};
+use crate::mm::users::Users;
 use crate::mm::zone_sizes::ZoneLayout;
-use crate::mmzone::{MigrateType, NodeId, NodeMask};
+use crate::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
 use crate::numa::{self, Numa};
 use crate::sync::HostCpu;
+use crate::task::TaskTable;
 use crate::trace::Ring;
+
+mod ram;
+mod tables;
+mod threads;
+
+use ram::Ram;
+use tables::Tables;
+pub use threads::HostThreads;
+
+/// Name of the first task.
+const FIRST_TASK: &str = "sh";
 
 /// Events that a host machine keeps.
 pub const RING_EVENTS: usize = 1024;
@@ -29,22 +43,35 @@ pub const RING_EVENTS: usize = 1024;
 pub const GARBAGE: u8 = 0x5a;
 
 /// The world of a host program.
-pub struct HostEnv {
+pub struct HostEnv<'m> {
     cpu: HostCpu,
     ring: Box<Ring<RING_EVENTS>>,
-    clock_ns: AtomicU64,
+    threads: HostThreads,
     ram: Mutex<Ram>,
+    users: Box<Users<'m>>,
+    tasks: Box<TaskTable>,
 }
 
-impl Default for HostEnv {
-    fn default() -> HostEnv {
-        let ring = Box::new(Ring::new());
-        ring.set_enabled(true);
-        HostEnv { cpu: HostCpu::default(), ring, clock_ns: AtomicU64::new(0), ram: Mutex::default() }
+impl Default for HostEnv<'_> {
+    /// The world of a machine on which nobody can use reclaimable memory.
+    fn default() -> Self {
+        HostEnv::new(Users::new(Pages::new(&[], PfnRange::default()), UsersTables::default()))
     }
 }
 
-impl HostEnv {
+impl<'m> HostEnv<'m> {
+    /// The world of a machine with these users of reclaimable memory.
+    pub fn new(users: Users<'m>) -> HostEnv<'m> {
+        HostEnv {
+            cpu: HostCpu::default(),
+            ring: Box::new(Ring::new()),
+            threads: HostThreads::default(),
+            ram: Mutex::default(),
+            users: Box::new(users),
+            tasks: Box::new(TaskTable::new(FIRST_TASK)),
+        }
+    }
+
     /// The CPU that runs the program.
     pub fn cpu(&self) -> &HostCpu {
         &self.cpu
@@ -55,19 +82,24 @@ impl HostEnv {
         &self.ring
     }
 
+    /// The threads that share the CPU.
+    pub fn threads(&self) -> &HostThreads {
+        &self.threads
+    }
+
     /// Lets `ns` nanoseconds pass.
     pub fn advance(&self, ns: u64) {
-        self.clock_ns.fetch_add(ns, Relaxed);
+        self.threads.advance(ns);
     }
 
     /// The byte at `addr`.
     pub fn read(&self, addr: PhysAddr) -> u8 {
-        self.ram(|ram| ram.at(addr.0))
+        self.ram(|ram| ram.read(addr))
     }
 
     /// Writes the byte at `addr`, as whoever owns the page may, and who does not should not.
     pub fn write(&self, addr: PhysAddr, byte: u8) {
-        self.ram(|ram| ram.fill(addr.0, addr.0 + 1, byte));
+        self.ram(|ram| ram.write(addr, byte));
     }
 
     fn ram<R>(&self, with: impl FnOnce(&mut Ram) -> R) -> R {
@@ -75,9 +107,11 @@ impl HostEnv {
     }
 }
 
-impl Env for HostEnv {
+impl<'m> Env for HostEnv<'m> {
     type Irq = HostCpu;
     type Tracer = Ring<RING_EVENTS>;
+    type Sched = HostThreads;
+    type Owner = Users<'m>;
 
     fn irq(&self) -> &HostCpu {
         &self.cpu
@@ -88,41 +122,47 @@ impl Env for HostEnv {
     }
 
     fn now_ns(&self) -> u64 {
-        self.clock_ns.fetch_add(1000, Relaxed)
+        self.threads.advance(1000)
     }
 
     fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.ram(|ram| ram.fill(pfn.addr().0, pfn.add(nr_pages).addr().0, byte));
+        self.ram(|ram| ram.fill(pfn, nr_pages, byte));
     }
 
     fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.ram(|ram| ram.first_other(pfn.addr().0, pfn.add(nr_pages).addr().0, byte))
-    }
-}
-
-/// The content of RAM: from each address up to the next, the same byte.
-#[derive(Default)]
-struct Ram(BTreeMap<u64, u8>);
-
-impl Ram {
-    fn at(&self, addr: u64) -> u8 {
-        self.0.range(..=addr).next_back().map_or(GARBAGE, |(_, byte)| *byte)
+        self.ram(|ram| ram.first_other(pfn, nr_pages, byte))
     }
 
-    fn fill(&mut self, start: u64, end: u64, byte: u8) {
-        let behind = self.at(end);
-        while let Some((&inside, _)) = self.0.range(start..end).next() {
-            self.0.remove(&inside);
-        }
-        self.0.insert(start, byte);
-        self.0.insert(end, behind);
+    fn copy_page(&self, from: Pfn, to: Pfn) {
+        self.ram(|ram| ram.copy(from, to));
     }
 
-    /// The first byte of `start..end` that is not `byte`: how far from `start`, and what it is.
-    fn first_other(&self, start: u64, end: u64, byte: u8) -> Option<(u64, u8)> {
-        let runs = self.0.range(start + 1..end).map(|(at, found)| (*at, *found));
-        let other = core::iter::once((start, self.at(start))).chain(runs).find(|(_, found)| *found != byte);
-        other.map(|(at, found)| (at - start, found))
+    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
+        self.ram(|ram| ram.write_words(pfn, word));
+    }
+
+    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
+        self.ram(|ram| ram.read_words(pfn, word));
+    }
+
+    fn read_word(&self, addr: PhysAddr) -> u64 {
+        self.ram(|ram| ram.read_word(addr))
+    }
+
+    fn write_word(&self, addr: PhysAddr, word: u64) {
+        self.ram(|ram| ram.write_word(addr, word));
+    }
+
+    fn sched(&self) -> &HostThreads {
+        &self.threads
+    }
+
+    fn owner(&self) -> &Users<'m> {
+        &self.users
+    }
+
+    fn tasks(&self) -> &TaskTable {
+        &self.tasks
     }
 }
 
@@ -135,6 +175,22 @@ pub struct HostMachine {
     records: Vec<Page>,
     pageblocks: Vec<AtomicU8>,
     owners: Vec<OwnerRecord>,
+    tables: Tables,
+    slabs: Places,
+}
+
+/// Places for slab caches, fresh ones for each time that the allocator is built.
+#[derive(Default)]
+struct Places(OnceLock<Box<(Vec<KmemCache>, Places)>>);
+
+impl Places {
+    fn next(&self) -> &[KmemCache] {
+        let mut last = self;
+        while let Some(used) = last.0.get() {
+            last = &used.1;
+        }
+        &last.0.get_or_init(|| Box::new(((0..MAX_CACHES).map(KmemCache::new).collect(), Places::default()))).0
+    }
 }
 
 impl HostMachine {
@@ -166,6 +222,8 @@ impl HostMachine {
             records: garbage_records(size.records),
             pageblocks: (0..size.pageblock_bytes).map(|_| AtomicU8::new(GARBAGE)).collect(),
             owners: (0..if boot_args.page_owner { size.records } else { 0 }).map(|_| OwnerRecord::default()).collect(),
+            tables: Tables::new(UsersSize::for_records(size.records)),
+            slabs: Places::default(),
             memblock,
             layout,
         }
@@ -177,19 +235,38 @@ impl HostMachine {
     }
 
     /// The allocator, booted.
-    pub fn memory(&self) -> Memory<'_, HostEnv> {
-        let memory = self.memory_at_boot();
+    pub fn memory(&self) -> Memory<'_, HostEnv<'_>> {
+        self.memory_with(HostEnv::new(self.users()))
+    }
+
+    /// The allocator, booted in the world `env`.
+    pub fn memory_with<E: Env>(&self, env: E) -> Memory<'_, E> {
+        let memory = self.memory_at_boot_with(env);
         mm_init::init_late(&memory);
         memory
     }
 
     /// The allocator with every free page in its lists, but without watermarks and per-CPU lists.
-    pub fn memory_at_boot(&self) -> Memory<'_, HostEnv> {
+    pub fn memory_at_boot(&self) -> Memory<'_, HostEnv<'_>> {
+        self.memory_at_boot_with(HostEnv::new(self.users()))
+    }
+
+    /// Those who use reclaimable memory; they use none yet.
+    fn users(&self) -> Users<'_> {
+        Users::new(self.pages(), self.tables.borrow())
+    }
+
+    fn pages(&self) -> Pages<'_> {
+        Pages::new(&self.records, self.memblock.dram().pages_touched())
+    }
+
+    fn memory_at_boot_with<E: Env>(&self, env: E) -> Memory<'_, E> {
         let args = BootArgs::parse(&self.args);
-        let pages = Pages::new(&self.records, self.memblock.dram().pages_touched());
         let blocks = Pageblocks::new(&self.pageblocks);
-        let mut memory = Memory::new(HostEnv::default(), pages, blocks, self.layout.types(), args.quirks);
+        let mut memory = Memory::new(env, self.pages(), blocks, self.layout.types(), args.quirks);
         memory.page_owners = PageOwners::new(&self.owners);
+        let config = SlabConfig { has_dma: self.layout.types().contains(&ZoneType::Dma), ..SlabConfig::default() };
+        memory.slabs = SlabCaches::new(self.slabs.next(), config);
         let nodes: Vec<NodeId> = self.layout.online().map(|(node, _)| node).collect();
         for (cpu, node) in memory.cpu_node.iter_mut().zip(nodes.iter().cycle()) {
             *cpu = *node;

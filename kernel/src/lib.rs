@@ -9,14 +9,23 @@
 //! before it); `cargo xtask tidy` reads the `use` lines and holds the list.
 //!
 //! ```text
-//!   words         addr, mmzone, gfp, sync, vmstat, trace
-//!   before        quirks, memblock, devicetree, bootargs, reserved_mem, early, numa, task
-//!   structures    mm: page, pageblock, list, buddy, pcp, page_owner
-//!   memory        mm: zonelist, zone_sizes, sysctl, zone, node, memory
-//!   in and out    mm: wmark, fallback, reserves, alloc_context, prep, freelist, fastpath, mm_init
-//!   the entry     mm: page_alloc
-//!   users         mm: raw
-//!   views         mm: census; proc, show_mem, check
+//!   words         addr, mmzone, reclaim_types, comm, gfp, sync, vmstat, trace
+//!   before        quirks, memblock, devicetree, bootargs, reserved_mem, early, numa, sched,
+//!                 daemon, task
+//!   structures    mm: page, pageblock, list, buddy, pcp, lru, kmem_cache, page_owner
+//!   memory        mm: zonelist, zone_sizes, sysctl, compact_state, zone, node, printed,
+//!                 oom_state, memory
+//!   in and out    mm: warn, wmark, fragmentation, fallback, reserves, alloc_context, reserve,
+//!                 prep, sleep, cpuset, suitable, wakeup, freelist, workingset, swap, fastpath,
+//!                 mm_init
+//!   reports       mm: census; show_mem; mm: warn_alloc
+//!   make room     mm: migrate, compaction, vmscan, oom_kill
+//!   the entry     mm: kswapd, slowpath, page_alloc
+//!   users         mm: raw, content, sparse, tables, users, pc_error, store, rmap, swapfile, page_io,
+//!                 page_wait, dirty_limits, writeback, pagecache, filemap, truncate, verify, pins,
+//!                 mmap, anon, fault, handles, relocate, shadows, callbacks, slab,
+//!                 mempool, page_frag
+//!   views         proc, check, explain
 //! ```
 //!
 //! One request, top to bottom:
@@ -35,7 +44,9 @@
 //! Linux does more: what happens when the fast path fails comes with the slow path.
 
 pub mod addr;
+pub mod comm;
 pub mod mmzone;
+pub mod reclaim_types;
 
 pub mod gfp;
 pub mod sync;
@@ -43,19 +54,22 @@ pub mod trace;
 pub mod vmstat;
 
 pub mod bootargs;
+pub mod daemon;
 pub mod devicetree;
 pub mod early;
 pub mod memblock;
 pub mod numa;
 pub mod quirks;
 pub mod reserved_mem;
+pub mod sched;
 pub mod task;
 
 pub mod mm;
+pub mod show_mem;
 
 pub mod check;
+pub mod explain;
 pub mod proc;
-pub mod show_mem;
 
 #[cfg(any(test, feature = "host"))]
 pub mod host;

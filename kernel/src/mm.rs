@@ -1,6 +1,7 @@
 //! The allocator, floor by floor: structures, zones and memory, the free lists, the entry.
 
 pub mod list;
+pub mod lru;
 pub mod page;
 pub mod pageblock;
 
@@ -8,9 +9,11 @@ pub mod buddy;
 pub mod pcp;
 pub mod zonelist;
 
+pub mod compact_state;
 pub mod zone;
 
 pub mod fallback;
+pub mod kmem_cache;
 pub mod node;
 pub mod page_owner;
 pub mod sysctl;
@@ -18,20 +21,68 @@ pub mod wmark;
 pub mod zone_sizes;
 
 pub mod memory;
+pub use memory::owner;
+pub mod oom_state;
+pub mod printed;
 
 pub mod alloc_context;
 pub mod census;
+pub(crate) mod cpuset;
 pub mod fastpath;
 pub mod fragmentation;
 pub mod freelist;
 pub mod mm_init;
 pub mod prep;
 pub mod raw;
+pub mod reserve;
 pub mod reserves;
+pub mod sleep;
+pub mod suitable;
+pub mod swap;
+pub mod wakeup;
+pub mod warn;
+pub mod workingset;
 
+pub mod warn_alloc;
+
+pub mod compaction;
+pub mod migrate;
+pub mod oom_kill;
+pub mod vmscan;
+
+pub mod kswapd;
 pub mod page_alloc;
+pub mod slowpath;
+
+pub mod anon;
+mod callbacks;
+pub mod content;
+pub mod dirty_limits;
+pub mod fault;
+pub mod filemap;
+pub mod handles;
+pub mod mempool;
+pub mod mmap;
+pub mod page_frag;
+pub mod page_io;
+mod page_wait;
+pub mod pagecache;
+pub mod pc_error;
+pub mod pins;
+mod relocate;
+mod rmap;
+mod shadows;
+pub mod slab;
+pub mod sparse;
+mod store;
+pub mod swapfile;
+pub mod tables;
+pub mod truncate;
+pub mod users;
+pub mod verify;
+pub mod writeback;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -193,6 +193,17 @@ pub enum Watermark {
     High = 2,
 }
 
+impl Watermark {
+    /// The name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Watermark::Min => "min",
+            Watermark::Low => "low",
+            Watermark::High => "high",
+        }
+    }
+}
+
 /// Number of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct NodeId(pub u8);
@@ -227,5 +238,46 @@ impl NodeMask {
     #[must_use]
     pub const fn with(self, node: NodeId) -> NodeMask {
         NodeMask(self.0 | 1 << node.0)
+    }
+
+    /// The nodes that are in both.
+    #[must_use]
+    pub const fn and(self, other: NodeMask) -> NodeMask {
+        NodeMask(self.0 & other.0)
+    }
+
+    /// Whether every node of `other` is in the set.
+    pub const fn contains_all(self, other: NodeMask) -> bool {
+        other.0 & !self.0 == 0
+    }
+}
+
+/// Nodes and ranges of nodes, `0-1,3`. Linux: `%*pbl`.
+impl fmt::Display for NodeMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let has = |node: usize| node < MAX_NUMNODES && self.0 >> node & 1 != 0;
+        for first in (0..MAX_NUMNODES).filter(|node| has(*node) && !(*node > 0 && has(*node - 1))) {
+            let last = (first..MAX_NUMNODES).find(|node| !has(*node + 1)).unwrap_or(first);
+            write!(f, "{separator}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_printed_as_ranges() {
+        let text = |nodes| NodeMask(nodes).to_string();
+        assert_eq!([0, 1, 0b11, 0b1011, 0b101].map(text), ["", "0", "0-1", "0-1,3", "0,2"]);
+        assert_eq!(NodeMask::ALL.to_string(), format!("0-{}", MAX_NUMNODES - 1));
+        assert!(NodeMask(3).contains_all(NodeMask(1)) && !NodeMask(1).contains_all(NodeMask(3)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`files`] is the one table of paths: `cat`, `ls` and completion walk it. Each file is a module with a function
 //! `write`; numbers are gathered first and printed after, so nothing is printed under a lock. `/proc/sys/vm` is
-//! [`sysctl`].
+//! [`sysctl`], the directories of tasks are [`pid`].
 //!
 //! Linux does more: a few hundred other files.
 
@@ -13,15 +13,20 @@ use crate::mm::memory::{Env, Hook, Memory};
 
 pub mod buddyinfo;
 pub mod extfrag;
+pub mod interrupts;
 pub mod iomem;
 pub mod json;
 pub mod meminfo;
 pub mod page_owner;
 pub mod pagetypeinfo;
+pub mod pid;
+pub mod slabinfo;
 pub mod sysctl;
 pub mod system;
 pub mod vmstat;
 pub mod zoneinfo;
+
+use interrupts::Interrupts;
 
 /// How a table is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +47,8 @@ pub struct World<'a, 'm, E> {
     pub resources: &'a [Resource],
     /// Processors that run.
     pub nr_cpus: usize,
+    /// What interrupts them.
+    pub interrupts: Interrupts,
     /// The boot arguments, as they were given.
     pub cmdline: &'a str,
 }
@@ -80,13 +87,16 @@ impl<E: Env> ProcFile<E> {
 const NO_OWNERS: &str = "owners are recorded only when booted with page_owner=on";
 
 /// Every file but those of /proc/sys, by path.
-pub const fn files<E: Env>() -> [ProcFile<E>; 12] {
+pub const fn files<E: Env>() -> [ProcFile<E>; 14] {
     [
         ProcFile::new("/proc/buddyinfo", "free blocks of each order", |world, form, out| {
             buddyinfo::write(world.memory, form, out)
         }),
         ProcFile::new("/proc/cmdline", "the boot arguments", |world, form, out| {
             system::write_cmdline(world.cmdline, form, out)
+        }),
+        ProcFile::new("/proc/interrupts", "how often each CPU served each interrupt", |world, form, out| {
+            interrupts::write(world.interrupts, world.nr_cpus, form, out)
         }),
         ProcFile::new("/proc/iomem", "what lies where in the physical address space", |world, form, out| {
             iomem::write(world.resources, form, out)
@@ -103,6 +113,9 @@ pub const fn files<E: Env>() -> [ProcFile<E>; 12] {
         }),
         ProcFile::new("/proc/quirks", "where v5.0 surprises, and what is done about it", |world, form, out| {
             system::write_quirks(world.memory.quirks, form, out)
+        }),
+        ProcFile::new("/proc/slabinfo", "objects and slabs of each slab cache", |world, form, out| {
+            slabinfo::write(world.memory, form, out)
         }),
         ProcFile::new("/proc/version", "what this is", |_, form, out| system::write_version(form, out)),
         ProcFile::new("/proc/vmstat", "every counter", |world, form, out| vmstat::write(world.memory, form, out)),

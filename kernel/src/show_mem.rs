@@ -3,16 +3,17 @@
 //! Key type: [`ShowMem`], a value whose `Display` is the report. [`MemInit`] is the one line of it that the boot log has.
 //! Linux: `show_mem`, `show_free_areas`, `mem_init_print_info`.
 //!
-//! Linux does more: builds with transparent huge pages, hugetlb or swap name those too; here swap is empty.
+//! Linux does more: builds with transparent huge pages or hugetlb name those too.
 
 use core::fmt;
 
 use crate::addr::{Order, PAGE_SIZE};
+use crate::mm::census;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::node::Node;
+use crate::mm::owner::{PageOwner, SwapCache};
 use crate::mm::zone::Zone;
 use crate::mmzone::{MigrateType, NodeMask, Watermark, ZoneType};
-use crate::proc::meminfo::SystemInfo;
 use crate::vmstat::{NodeStat, ZoneStat};
 
 /// KiB of `pages`.
@@ -33,47 +34,73 @@ pub struct ShowMem<'a, 'm, E> {
 
 impl<E: Env> fmt::Display for ShowMem<'_, '_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = SystemInfo::of(self.memory);
-        writeln!(f, "Mem-Info:")?;
-        self.write_totals(&info, f)?;
-        let nodes = || self.memory.online_nodes().filter(|node| self.nodes.contains(node.id));
-        let zones = || nodes().flat_map(|node| self.memory.zones_of(node.id)).filter(|zone| zone.is_populated());
-        nodes().try_for_each(|node| write_node(node, f))?;
-        zones().try_for_each(|zone| self.write_zone(zone, f))?;
-        zones().try_for_each(|zone| write_free_lists(zone, f))?;
-        self.write_sums(&info, f)
+        self.for_each_line(&mut |line| writeln!(f, "{line}"))
     }
 }
 
+/// Takes a line of the report.
+type Line<'l> = dyn FnMut(fmt::Arguments<'_>) -> fmt::Result + 'l;
+
 impl<E: Env> ShowMem<'_, '_, E> {
-    fn write_totals(&self, info: &SystemInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Logs the report, a record a line.
+    pub fn log(&self) {
+        let logged = self.for_each_line(&mut |line| {
+            log::warn!("{line}");
+            Ok(())
+        });
+        debug_assert!(logged.is_ok(), "the log takes everything");
+    }
+
+    fn for_each_line(&self, line: &mut Line<'_>) -> fmt::Result {
+        line(format_args!("Mem-Info:"))?;
+        self.totals(line)?;
+        let nodes = || self.memory.online_nodes().filter(|node| self.nodes.contains(node.id));
+        let zones = || nodes().flat_map(|node| self.memory.zones_of(node.id)).filter(|zone| zone.is_populated());
+        nodes().try_for_each(|node| line(format_args!("{}", node_line(node))))?;
+        zones().try_for_each(|zone| {
+            line(format_args!("{}", self.zone_line(zone)))?;
+            line(format_args!("{}", self.lowmem_line(zone)))
+        })?;
+        zones().try_for_each(|zone| line(format_args!("{}", free_lists_line(zone))))?;
+        self.sums(line)
+    }
+
+    fn node(&self, stat: NodeStat) -> u64 {
+        self.memory.online_nodes().map(|node| node.stat(stat)).sum()
+    }
+
+    fn zone(&self, stat: ZoneStat) -> u64 {
+        self.memory.populated_zones().map(|zone| zone.stat(stat)).sum()
+    }
+
+    fn totals(&self, line: &mut Line<'_>) -> fmt::Result {
         use NodeStat::{
             NrActiveAnon, NrActiveFile, NrDirty, NrInactiveAnon, NrInactiveFile, NrIsolatedAnon, NrIsolatedFile,
             NrMapped, NrShmem, NrSlabReclaimable, NrSlabUnreclaimable, NrUnevictable, NrUnstable, NrWriteback,
         };
-        let node = |stat: NodeStat| info.node[stat.index()];
-        let zone = |stat: ZoneStat| info.zone[stat.index()];
-        let free_pcp: u64 = self.memory.populated_zones().map(Zone::pcp_pages).sum();
+        let (node, zone) = (|stat| self.node(stat), |stat| self.zone(stat));
         let (active, inactive, isolated) = (node(NrActiveAnon), node(NrInactiveAnon), node(NrIsolatedAnon));
-        writeln!(f, "active_anon:{active} inactive_anon:{inactive} isolated_anon:{isolated}")?;
+        line(format_args!("active_anon:{active} inactive_anon:{inactive} isolated_anon:{isolated}"))?;
         let (active, inactive, isolated) = (node(NrActiveFile), node(NrInactiveFile), node(NrIsolatedFile));
-        writeln!(f, " active_file:{active} inactive_file:{inactive} isolated_file:{isolated}")?;
+        line(format_args!(" active_file:{active} inactive_file:{inactive} isolated_file:{isolated}"))?;
         let (unevictable, dirty) = (node(NrUnevictable), node(NrDirty));
         let (writeback, unstable) = (node(NrWriteback), node(NrUnstable));
-        writeln!(f, " unevictable:{unevictable} dirty:{dirty} writeback:{writeback} unstable:{unstable}")?;
+        line(format_args!(" unevictable:{unevictable} dirty:{dirty} writeback:{writeback} unstable:{unstable}"))?;
         let (reclaimable, unreclaimable) = (node(NrSlabReclaimable), node(NrSlabUnreclaimable));
-        writeln!(f, " slab_reclaimable:{reclaimable} slab_unreclaimable:{unreclaimable}")?;
+        line(format_args!(" slab_reclaimable:{reclaimable} slab_unreclaimable:{unreclaimable}"))?;
+        let (mapped, shmem) = (node(NrMapped), node(NrShmem));
         let (pagetables, bounce) = (zone(ZoneStat::NrPageTablePages), zone(ZoneStat::NrBounce));
-        writeln!(f, " mapped:{} shmem:{} pagetables:{pagetables} bounce:{bounce}", node(NrMapped), node(NrShmem))?;
+        line(format_args!(" mapped:{mapped} shmem:{shmem} pagetables:{pagetables} bounce:{bounce}"))?;
+        let free_pcp: u64 = self.memory.populated_zones().map(Zone::pcp_pages).sum();
         let (free, free_cma) = (zone(ZoneStat::NrFreePages), zone(ZoneStat::NrFreeCma));
-        writeln!(f, " free:{free} free_pcp:{free_pcp} free_cma:{free_cma}")
+        line(format_args!(" free:{free} free_pcp:{free_pcp} free_cma:{free_cma}"))
     }
 
-    fn write_zone(&self, zone: &Zone, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node {} {}", zone.node, zone.zone_type)?;
+    fn zone_line(&self, zone: &Zone) -> impl fmt::Display {
         let stat = |stat: ZoneStat| kib(zone.stat(stat));
         let local_pcp = u64::from(zone.pageset(self.cpu).count());
-        for (name, kib) in [
+        let (node, zone_type) = (zone.node, zone.zone_type);
+        let figures = [
             ("free", stat(ZoneStat::NrFreePages)),
             ("min", kib(zone.watermark(Watermark::Min))),
             ("low", kib(zone.watermark(Watermark::Low))),
@@ -93,73 +120,84 @@ impl<E: Env> ShowMem<'_, '_, E> {
             ("free_pcp", kib(zone.pcp_pages())),
             ("local_pcp", kib(local_pcp)),
             ("free_cma", stat(ZoneStat::NrFreeCma)),
-        ] {
-            write!(f, " {name}:{kib}kB")?;
-        }
-        write!(f, "\nlowmem_reserve[]:")?;
-        for index in 0..self.memory.zone_types().len() {
-            write!(f, " {}", zone.lowmem_reserve(index))?;
-        }
-        writeln!(f)
+        ];
+        fmt::from_fn(move |f| {
+            write!(f, "Node {node} {zone_type}")?;
+            figures.iter().try_for_each(|(name, kib)| write!(f, " {name}:{kib}kB"))
+        })
     }
 
-    fn write_sums(&self, info: &SystemInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let present: u64 = self.memory.populated_zones().map(|zone| zone.present).sum();
-        let managed: u64 = self.memory.populated_zones().map(Zone::managed).sum();
-        let highmem: u64 = self.memory.populated_zones().filter(|zone| zone.is_highmem).map(|zone| zone.present).sum();
-        writeln!(f, "{} total pagecache pages", info.node[NodeStat::NrFilePages.index()])?;
-        writeln!(f, "0 pages in swap cache")?;
-        writeln!(f, "Swap cache stats: add 0, delete 0, find 0/0")?;
-        writeln!(f, "Free swap  = 0kB")?;
-        writeln!(f, "Total swap = 0kB")?;
-        writeln!(f, "{present} pages RAM")?;
-        writeln!(f, "{highmem} pages HighMem/MovableOnly")?;
-        writeln!(f, "{} pages reserved", present - managed)?;
-        writeln!(f, "{} pages cma reserved", info.totalcma)
+    fn lowmem_line(&self, zone: &Zone) -> impl fmt::Display {
+        fmt::from_fn(move |f| {
+            f.write_str("lowmem_reserve[]:")?;
+            (0..self.memory.zone_types().len()).try_for_each(|index| write!(f, " {}", zone.lowmem_reserve(index)))
+        })
+    }
+
+    fn sums(&self, line: &mut Line<'_>) -> fmt::Result {
+        let zones = || self.memory.populated_zones();
+        let (swap, cache) = (self.memory.env.owner().swap_space(), self.memory.env.owner().swap_cache());
+        let SwapCache { pages, added, deleted, found, searched } = cache;
+        let present: u64 = zones().map(|zone| zone.present).sum();
+        let managed: u64 = zones().map(Zone::managed).sum();
+        let highmem: u64 = zones().filter(|zone| zone.is_highmem).map(|zone| zone.present).sum();
+        line(format_args!("{} total pagecache pages", self.node(NodeStat::NrFilePages)))?;
+        line(format_args!("{pages} pages in swap cache"))?;
+        line(format_args!("Swap cache stats: add {added}, delete {deleted}, find {found}/{searched}"))?;
+        line(format_args!("Free swap  = {}kB", kib(swap.free)))?;
+        line(format_args!("Total swap = {}kB", kib(swap.total)))?;
+        line(format_args!("{present} pages RAM"))?;
+        line(format_args!("{highmem} pages HighMem/MovableOnly"))?;
+        line(format_args!("{} pages reserved", present - managed))?;
+        line(format_args!("{} pages cma reserved", census::totalcma(self.memory)))
     }
 }
 
-fn write_node(node: &Node, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "Node {}", node.id)?;
-    for (name, stat) in [
-        ("active_anon", NodeStat::NrActiveAnon),
-        ("inactive_anon", NodeStat::NrInactiveAnon),
-        ("active_file", NodeStat::NrActiveFile),
-        ("inactive_file", NodeStat::NrInactiveFile),
-        ("unevictable", NodeStat::NrUnevictable),
-        ("isolated(anon)", NodeStat::NrIsolatedAnon),
-        ("isolated(file)", NodeStat::NrIsolatedFile),
-        ("mapped", NodeStat::NrMapped),
-        ("dirty", NodeStat::NrDirty),
-        ("writeback", NodeStat::NrWriteback),
-        ("shmem", NodeStat::NrShmem),
-        ("writeback_tmp", NodeStat::NrWritebackTemp),
-        ("unstable", NodeStat::NrUnstable),
-    ] {
-        write!(f, " {name}:{}kB", kib(node.stat(stat)))?;
-    }
-    writeln!(f, " all_unreclaimable? no")
+fn node_line(node: &Node) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "Node {}", node.id)?;
+        for (name, stat) in [
+            ("active_anon", NodeStat::NrActiveAnon),
+            ("inactive_anon", NodeStat::NrInactiveAnon),
+            ("active_file", NodeStat::NrActiveFile),
+            ("inactive_file", NodeStat::NrInactiveFile),
+            ("unevictable", NodeStat::NrUnevictable),
+            ("isolated(anon)", NodeStat::NrIsolatedAnon),
+            ("isolated(file)", NodeStat::NrIsolatedFile),
+            ("mapped", NodeStat::NrMapped),
+            ("dirty", NodeStat::NrDirty),
+            ("writeback", NodeStat::NrWriteback),
+            ("shmem", NodeStat::NrShmem),
+            ("writeback_tmp", NodeStat::NrWritebackTemp),
+            ("unstable", NodeStat::NrUnstable),
+        ] {
+            write!(f, " {name}:{}kB", kib(node.stat(stat)))?;
+        }
+        write!(f, " all_unreclaimable? {}", if node.kswapd.is_hopeless() { "yes" } else { "no" })
+    })
 }
 
 /// `Node 0 DMA32: 1*4kB (U) 0*8kB ... = 4kB`: free blocks by size, with a letter for each type that has one.
-fn write_free_lists(zone: &Zone, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "Node {} {}: ", zone.node, zone.zone_type)?;
-    let mut total = 0;
-    for order in Order::all() {
-        let blocks = zone.counts.nr_free(order);
-        total += blocks * order.nr_pages();
-        write!(f, "{blocks}*{}kB ", kib(order.nr_pages()))?;
-        if blocks > 0 {
-            f.write_str("(")?;
-            for migratetype in MigrateType::ALL {
-                if zone.counts.orders(migratetype) >> order.get() & 1 != 0 {
-                    write!(f, "{}", migratetype.letter())?;
+fn free_lists_line(zone: &Zone) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "Node {} {}: ", zone.node, zone.zone_type)?;
+        let mut total = 0;
+        for order in Order::all() {
+            let blocks = zone.counts.nr_free(order);
+            total += blocks * order.nr_pages();
+            write!(f, "{blocks}*{}kB ", kib(order.nr_pages()))?;
+            if blocks > 0 {
+                f.write_str("(")?;
+                for migratetype in MigrateType::ALL {
+                    if zone.counts.orders(migratetype) >> order.get() & 1 != 0 {
+                        write!(f, "{}", migratetype.letter())?;
+                    }
                 }
+                f.write_str(") ")?;
             }
-            f.write_str(") ")?;
         }
-    }
-    writeln!(f, "= {}kB", kib(total))
+        write!(f, "= {}kB", kib(total))
+    })
 }
 
 /// Bytes of the image, part by part.
@@ -218,6 +256,7 @@ mod tests {
     use crate::host::HostMachine;
     use crate::mm::page_alloc::alloc_pages;
     use crate::task::{Current, TaskTable};
+    use core::sync::atomic::Ordering::Relaxed;
 
     /// The shape is that of Linux's report; the numbers are of 64 MiB after one page was taken.
     const REPORT: &str = "\
@@ -252,6 +291,32 @@ Total swap = 0kB
         let report = |nodes| ShowMem { memory: &memory, nodes, cpu: 0 }.to_string();
         assert_eq!(report(NodeMask::ALL), REPORT);
         assert!(!report(NodeMask::default()).contains("Node "));
+    }
+
+    #[test]
+    fn counters_and_hopelessness_are_live() {
+        let machine = HostMachine::new("", &[(0x4000_0000, 64 << 20, 0)], &[]);
+        let memory = machine.memory();
+        let (node, zone) = (memory.online_nodes().next().unwrap(), memory.populated_zones().next().unwrap());
+        for (count, stat) in (1..).zip(NodeStat::ALL) {
+            node.add_stat(*stat, count);
+        }
+        zone.add_stat(ZoneStat::NrZoneWritePending, 7);
+        let report = ShowMem { memory: &memory, nodes: NodeMask::ALL, cpu: 0 }.to_string();
+        let of = |stat: NodeStat| node.stat(stat);
+        let (dirty, writeback) = (of(NodeStat::NrDirty), of(NodeStat::NrWriteback));
+        let lines = [
+            format!("isolated_anon:{}\n active_file:", of(NodeStat::NrIsolatedAnon)),
+            format!(" unevictable:{} dirty:{dirty} writeback:{writeback} ", of(NodeStat::NrUnevictable)),
+            format!(" dirty:{}kB writeback:{}kB shmem:", dirty * 4, writeback * 4),
+            format!("\n{} total pagecache pages\n", of(NodeStat::NrFilePages)),
+            " writepending:28kB ".to_owned(),
+            " all_unreclaimable? no\n".to_owned(),
+        ];
+        lines.iter().for_each(|line| assert!(report.contains(line), "{line}: {report}"));
+        node.kswapd.failures.store(16, Relaxed);
+        let report = ShowMem { memory: &memory, nodes: NodeMask::ALL, cpu: 0 }.to_string();
+        assert!(report.contains(" all_unreclaimable? yes\n"), "{report}");
     }
 
     #[test]

@@ -1,24 +1,29 @@
 //! Tasks: who asks for memory, in what state, and in what context.
 //!
-//! A [`Task`] has the flags that decide about reserves (`PF_MEMALLOC` and its kin), a name, and what the OOM killer looks
-//! at. [`TaskTable`] holds a fixed number of them; a task is found by name or number. [`Current`] is the one that acts:
-//! it is passed to everything that Linux would ask `current` for, so that a test, or the shell, can act as any task in
-//! any context. Linux: `struct task_struct`, `include/linux/sched.h`, `include/linux/preempt.h`.
+//! A [`Task`] has the flags that decide about reserves (`PF_MEMALLOC` and its kin), a name, its memory in figures
+//! ([`Mm`]), and what the OOM killer notes about it ([`OomMarks`]). [`TaskTable`] holds a fixed number of them; a task is
+//! found by name or number. [`Current`] is the one that acts: it is passed to everything that Linux would ask `current`
+//! for, so that a test, or the shell, can act as any task in any context. Linux: `struct task_struct`,
+//! `include/linux/sched.h`, `include/linux/preempt.h`.
 //!
 //! Linux does more: nearly everything; here a task has no address space, no files and no scheduler.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use bitflags::bitflags;
 
+pub use crate::comm::{COMM_BYTES, Comm};
 use crate::gfp::Gfp;
 use crate::mmzone::NodeMask;
 
-/// Tasks at most.
-pub const MAX_TASKS: usize = 64;
-/// Bytes of a task's name, as Linux has without the terminating zero.
-pub const COMM_BYTES: usize = 15;
+mod mm;
+mod oom;
+mod table;
+
+pub use mm::{Mm, MmFlags, MmapWrite};
+pub use oom::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, OomMarks};
+pub use table::{MAX_TASKS, TaskError, TaskTable};
 
 bitflags! {
     /// What a task is doing, written by the task itself. Linux: `PF_*`.
@@ -26,6 +31,8 @@ bitflags! {
     pub struct TaskFlags: u32 {
         /// Getting shut down.
         const PF_EXITING = 0x4;
+        /// I am a worker of a workqueue.
+        const PF_WQ_WORKER = 0x20;
         /// Dumping core.
         const PF_DUMPCORE = 0x200;
         /// Making room: may use all of the reserves.
@@ -40,17 +47,28 @@ bitflags! {
         const PF_LESS_THROTTLE = 0x10_0000;
         /// I am a kernel thread.
         const PF_KTHREAD = 0x20_0000;
+        /// I may write to the swap space although it is congested.
+        const PF_SWAPWRITE = 0x80_0000;
     }
 }
 
 impl TaskFlags {
-    /// The flag called `name`, in either case, with or without `PF_`.
+    /// The flag called `name`, in either case and with or without underscores, `PF_`, or `PF_MEMALLOC_`.
     pub fn by_name(name: &str) -> Option<TaskFlags> {
         TaskFlags::all().iter_names().find_map(|(known, flag)| {
-            let matches = known.eq_ignore_ascii_case(name) || known[3..].eq_ignore_ascii_case(name);
-            matches.then_some(flag)
+            let bare = &known[3..];
+            let short = bare.strip_prefix("MEMALLOC_").unwrap_or(bare);
+            [known, bare, short].into_iter().any(|text| is_spelt(text, name)).then_some(flag)
         })
     }
+}
+
+/// Whether two names differ in nothing but case and underscores.
+fn is_spelt(name: &str, other: &str) -> bool {
+    fn letters(text: &str) -> impl Iterator<Item = u8> {
+        text.bytes().filter(|&byte| byte != b'_').map(|byte| byte.to_ascii_lowercase())
+    }
+    letters(name).eq(letters(other))
 }
 
 impl fmt::Display for TaskFlags {
@@ -137,6 +155,8 @@ pub enum TaskKind {
     RealTime,
     /// A kernel thread.
     Kernel,
+    /// A kernel thread of the machine itself, such as kswapd.
+    Daemon,
 }
 
 /// A task.
@@ -147,12 +167,110 @@ pub struct Task {
     comm: [AtomicU64; 2],
     flags: AtomicU32,
     realtime: AtomicBool,
-    oom_victim: AtomicBool,
-    oom_score_adj: AtomicI16,
     mems_allowed: AtomicU8,
+    sigkill: AtomicBool,
+    uid: AtomicU32,
+    parent: AtomicU16,
+    /// Tasks made before this one, by which the table tells their age.
+    born: AtomicU64,
+    /// Pages that slab caches gave back for the reclaim that the task is in. Linux: `reclaim_state`.
+    reclaimed_slab: AtomicU64,
+    /// What the task has mapped.
+    pub mm: Mm,
+    /// What the OOM killer notes about it.
+    pub oom: OomMarks,
+}
+
+/// Flags that a task has for a while; dropped, they are what they were before. Linux: `memalloc_noreclaim_save`,
+/// `memalloc_noio_save`, `memalloc_nofs_save` and their `_restore`.
+#[must_use]
+pub struct Scope<'t> {
+    task: &'t Task,
+    scope: TaskFlags,
+    before: TaskFlags,
+}
+
+impl Drop for Scope<'_> {
+    fn drop(&mut self) {
+        self.task.change_flags(self.before, self.scope - self.before);
+    }
 }
 
 impl Task {
+    /// Sets `flags` until the scope is dropped.
+    pub fn scope(&self, flags: TaskFlags) -> Scope<'_> {
+        let before = self.flags() & flags;
+        self.change_flags(flags, TaskFlags::empty());
+        Scope { task: self, scope: flags, before }
+    }
+
+    /// What is left of a mask after the task's scopes. Linux: `current_gfp_context`.
+    pub fn scoped(&self, gfp: Gfp) -> Gfp {
+        let flags = self.flags();
+        if flags.contains(TaskFlags::PF_MEMALLOC_NOIO) {
+            gfp - Gfp::__GFP_IO - Gfp::__GFP_FS
+        } else if flags.contains(TaskFlags::PF_MEMALLOC_NOFS) {
+            gfp - Gfp::__GFP_FS
+        } else {
+            gfp
+        }
+    }
+
+    /// Whether the task was told to die and has not noticed yet. Linux: `fatal_signal_pending`.
+    pub fn is_dying(&self) -> bool {
+        self.sigkill.load(Relaxed)
+    }
+
+    /// Tells the task to die. Linux: `SIGKILL`.
+    pub fn kill(&self) {
+        self.sigkill.store(true, Relaxed);
+    }
+
+    /// Whether the task has memory of its own: neither a kernel thread nor one that exited. Linux: `task->mm`.
+    pub fn has_mm(&self) -> bool {
+        !self.flags().contains(TaskFlags::PF_KTHREAD) && !self.mm.is_gone()
+    }
+
+    /// Whether it is the first task, without which there is nobody to talk to. Linux: `is_global_init`.
+    pub fn is_init(&self) -> bool {
+        self.pid == 1
+    }
+
+    /// Whose task it is.
+    pub fn uid(&self) -> u32 {
+        self.uid.load(Relaxed)
+    }
+
+    /// Makes it the task of another user.
+    pub fn set_uid(&self, uid: u32) {
+        self.uid.store(uid, Relaxed);
+    }
+
+    /// Number of the process that the task is a thread of: its own, for processes have one thread here.
+    pub fn tgid(&self) -> u16 {
+        self.pid
+    }
+
+    /// Number of the task that made it.
+    pub fn parent(&self) -> u16 {
+        self.parent.load(Relaxed)
+    }
+
+    /// Notes whether the OOM killer chose the task; whether it had before.
+    pub fn set_oom_victim(&self, victim: bool) -> bool {
+        self.oom.victim.swap(victim, Relaxed)
+    }
+
+    /// Counts pages that slab caches gave back on the task's behalf.
+    pub fn add_reclaimed_slab(&self, nr_pages: u64) {
+        self.reclaimed_slab.fetch_add(nr_pages, Relaxed);
+    }
+
+    /// Takes the count of [`Task::add_reclaimed_slab`], and starts afresh.
+    pub fn take_reclaimed_slab(&self) -> u64 {
+        self.reclaimed_slab.swap(0, Relaxed)
+    }
+
     /// The task's number; page records name owners by it.
     #[inline(always)]
     pub fn pid(&self) -> u16 {
@@ -164,7 +282,7 @@ impl Task {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.comm[0].load(Relaxed).to_le_bytes());
         bytes[8..].copy_from_slice(&self.comm[1].load(Relaxed).to_le_bytes());
-        Comm(bytes)
+        Comm::from_bytes(bytes)
     }
 
     /// The task's flags.
@@ -185,12 +303,12 @@ impl Task {
 
     /// Whether the OOM killer chose the task. Linux: `tsk_is_oom_victim`.
     pub fn is_oom_victim(&self) -> bool {
-        self.oom_victim.load(Relaxed)
+        self.oom.victim.load(Relaxed)
     }
 
     /// How much the OOM killer should like the task: -1000 (never) to 1000.
     pub fn oom_score_adj(&self) -> i16 {
-        self.oom_score_adj.load(Relaxed)
+        self.oom.score_adj.load(Relaxed)
     }
 
     /// Sets `oom_score_adj`.
@@ -200,8 +318,8 @@ impl Task {
     /// When it is not within -1000 and 1000.
     pub fn set_oom_score_adj(&self, adj: i64) -> Result<(), TaskError> {
         match i16::try_from(adj) {
-            Ok(valid @ -1000..=1000) => {
-                self.oom_score_adj.store(valid, Relaxed);
+            Ok(valid @ OOM_SCORE_ADJ_MIN..=OOM_SCORE_ADJ_MAX) => {
+                self.oom.score_adj.store(valid, Relaxed);
                 Ok(())
             }
             _ => Err(TaskError::OomScoreAdj(adj)),
@@ -213,151 +331,26 @@ impl Task {
         NodeMask(self.mems_allowed.load(Relaxed))
     }
 
-    fn init(&self, comm: &str, kind: TaskKind) {
+    /// Makes a task of a free slot.
+    fn init(&self, comm: &str, kind: TaskKind, parent: u16, born: u64) {
         let mut bytes = [0; 16];
         bytes[..comm.len()].copy_from_slice(comm.as_bytes());
         for (word, chunk) in self.comm.iter().zip(bytes.chunks_exact(8)) {
             word.store(chunk.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)), Relaxed);
         }
-        let flags = if kind == TaskKind::Kernel { TaskFlags::PF_KTHREAD } else { TaskFlags::empty() };
+        let is_kernel = matches!(kind, TaskKind::Kernel | TaskKind::Daemon);
+        let flags = if is_kernel { TaskFlags::PF_KTHREAD } else { TaskFlags::empty() };
         self.flags.store(flags.bits(), Relaxed);
         self.realtime.store(kind == TaskKind::RealTime, Relaxed);
-        self.oom_victim.store(false, Relaxed);
-        self.oom_score_adj.store(0, Relaxed);
         self.mems_allowed.store(NodeMask::ALL.0, Relaxed);
+        self.sigkill.store(false, Relaxed);
+        self.reclaimed_slab.store(0, Relaxed);
+        self.uid.store(0, Relaxed);
+        self.parent.store(parent, Relaxed);
+        self.born.store(born, Relaxed);
+        self.mm.reset();
+        self.oom.reset();
         self.alive.store(true, Relaxed);
-    }
-}
-
-/// A task's name.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Comm([u8; 16]);
-
-impl Comm {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        str::from_utf8(&self.0[..end]).unwrap_or("?")
-    }
-}
-
-impl fmt::Display for Comm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for Comm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
-
-/// All tasks of the machine. Number 1 is the first, which is never killed.
-pub struct TaskTable {
-    tasks: [Task; MAX_TASKS],
-}
-
-impl TaskTable {
-    /// A table whose first task is called `init`.
-    ///
-    /// # Panics
-    ///
-    /// When `init` is no valid name.
-    pub fn new(init: &str) -> TaskTable {
-        let table = TaskTable { tasks: core::array::from_fn(|slot| Task { pid: slot as u16 + 1, ..Task::default() }) };
-        table.spawn(init, TaskKind::User).expect("name of the first task");
-        table
-    }
-
-    /// The first task.
-    pub fn init(&self) -> &Task {
-        &self.tasks[0]
-    }
-
-    /// Makes a task.
-    ///
-    /// # Errors
-    ///
-    /// When the name is empty, too long, not printable ASCII without blanks, or taken, or the table is full.
-    pub fn spawn(&self, comm: &str, kind: TaskKind) -> Result<&Task, TaskError> {
-        if comm.is_empty() || comm.len() > COMM_BYTES {
-            return Err(TaskError::NameLength(comm.len()));
-        }
-        if let Some(at) = comm.bytes().position(|byte| !byte.is_ascii_graphic()) {
-            return Err(TaskError::NameByte { at, byte: comm.as_bytes()[at] });
-        }
-        if let Some(task) = self.find(comm) {
-            return Err(TaskError::NameTaken(task.pid));
-        }
-        let slot = self.tasks.iter().find(|task| !task.alive.load(Relaxed)).ok_or(TaskError::TableFull)?;
-        slot.init(comm, kind);
-        Ok(slot)
-    }
-
-    /// Takes the task off the table; what it held is the caller's to free.
-    ///
-    /// # Errors
-    ///
-    /// When it is the first task.
-    pub fn remove(&self, task: &Task) -> Result<(), TaskError> {
-        if task.pid == self.init().pid {
-            return Err(TaskError::InitKilled);
-        }
-        self.tasks[usize::from(task.pid) - 1].alive.store(false, Relaxed);
-        Ok(())
-    }
-
-    /// The task called `comm`.
-    pub fn find(&self, comm: &str) -> Option<&Task> {
-        self.iter().find(|task| task.comm().as_str() == comm)
-    }
-
-    /// The task with number `pid`.
-    pub fn by_pid(&self, pid: u16) -> Option<&Task> {
-        self.iter().find(|task| task.pid == pid)
-    }
-
-    /// All tasks by number.
-    pub fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().filter(|task| task.alive.load(Relaxed))
-    }
-}
-
-/// Why a task could not be made, changed or removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TaskError {
-    /// The name has this many bytes.
-    NameLength(usize),
-    /// The name has a byte that is not printable.
-    NameByte {
-        /// Where it stands.
-        at: usize,
-        /// The byte.
-        byte: u8,
-    },
-    /// The task with this number has the name already.
-    NameTaken(u16),
-    /// There are [`MAX_TASKS`] tasks.
-    TableFull,
-    /// The first task cannot be removed.
-    InitKilled,
-    /// `oom_score_adj` is out of its range.
-    OomScoreAdj(i64),
-}
-
-impl fmt::Display for TaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TaskError::NameLength(bytes) => write!(f, "a task's name has 1 to {COMM_BYTES} bytes, not {bytes}"),
-            TaskError::NameByte { at, byte } => {
-                write!(f, "byte {byte:#04x} at {at} of the name is not printable ASCII")
-            }
-            TaskError::NameTaken(pid) => write!(f, "task {pid} has that name already"),
-            TaskError::TableFull => write!(f, "there are {MAX_TASKS} tasks already; kill one first"),
-            TaskError::InitKilled => write!(f, "the first task cannot be killed"),
-            TaskError::OomScoreAdj(adj) => write!(f, "oom_score_adj must be -1000..1000, not {adj}"),
-        }
     }
 }
 
@@ -378,11 +371,27 @@ impl<'t> Current<'t> {
         Current { task, cpu, context: Context::Task, forbidden: Gfp::empty() }
     }
 
+    /// What the task has done on CPU `cpu`.
+    #[must_use]
+    pub const fn on_cpu(self, cpu: usize) -> Current<'t> {
+        Current { cpu, ..self }
+    }
+
     /// The same task in another context.
     #[must_use]
     pub const fn in_context(self, context: Context) -> Current<'t> {
         let forbidden = if context.in_atomic() { Gfp::__GFP_DIRECT_RECLAIM } else { Gfp::empty() };
         Current { context, forbidden, ..self }
+    }
+
+    /// Runs `handler` as a softirq that interrupts the task: it has no `PF_MEMALLOC` unless it sets the flag itself, and
+    /// the task has afterwards what it had before. Linux: `__do_softirq`.
+    pub fn serve_softirq<R>(self, handler: impl FnOnce(Current<'t>) -> R) -> R {
+        let before = self.flags() & TaskFlags::PF_MEMALLOC;
+        self.task.change_flags(TaskFlags::empty(), TaskFlags::PF_MEMALLOC);
+        let result = handler(self.in_context(Context::SoftIrq));
+        self.task.change_flags(before, TaskFlags::PF_MEMALLOC - before);
+        result
     }
 
     /// Whether the task acts itself, or what interrupted it.
@@ -409,35 +418,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_come_and_go_by_name() {
-        let tasks = TaskTable::new("sh");
-        let hog = tasks.spawn("a-15-byte-name!", TaskKind::User).unwrap();
-        assert_eq!((hog.pid(), hog.comm().as_str()), (2, "a-15-byte-name!"));
-        assert_eq!(tasks.spawn("a-15-byte-name!", TaskKind::User).err(), Some(TaskError::NameTaken(2)));
-        tasks.remove(hog).unwrap();
-        assert!(tasks.find("a-15-byte-name!").is_none());
-        assert_eq!(tasks.spawn("next", TaskKind::Kernel).map(Task::pid), Ok(2));
-        assert_eq!(tasks.find("next").unwrap().flags(), TaskFlags::PF_KTHREAD);
-    }
-
-    #[test]
-    fn bad_names_and_a_full_table_are_refused() {
-        let tasks = TaskTable::new("sh");
-        assert_eq!(tasks.spawn("", TaskKind::User).err(), Some(TaskError::NameLength(0)));
-        assert_eq!(tasks.spawn("0123456789abcdef", TaskKind::User).err(), Some(TaskError::NameLength(16)));
-        assert_eq!(tasks.spawn("a b", TaskKind::User).err(), Some(TaskError::NameByte { at: 1, byte: b' ' }));
-        assert_eq!(tasks.remove(tasks.init()), Err(TaskError::InitKilled));
-        for n in 1..MAX_TASKS {
-            tasks.spawn(&format!("t{n}"), TaskKind::User).unwrap();
-        }
-        assert_eq!(tasks.spawn("one-more", TaskKind::User).err(), Some(TaskError::TableFull));
-    }
-
-    #[test]
     fn flags_are_found_by_either_name() {
         assert_eq!(TaskFlags::by_name("PF_MEMALLOC"), Some(TaskFlags::PF_MEMALLOC));
         assert_eq!(TaskFlags::by_name("memalloc_nofs"), Some(TaskFlags::PF_MEMALLOC_NOFS));
         assert_eq!(TaskFlags::by_name("memalloc_no"), None);
+        assert_eq!(TaskFlags::by_name("nofs"), Some(TaskFlags::PF_MEMALLOC_NOFS));
+        assert_eq!(TaskFlags::by_name("lessthrottle"), Some(TaskFlags::PF_LESS_THROTTLE));
+        assert_eq!(TaskFlags::by_name("pf_"), None);
         let tasks = TaskTable::new("sh");
         tasks.init().change_flags(TaskFlags::PF_MEMALLOC | TaskFlags::PF_EXITING, TaskFlags::empty());
         tasks.init().change_flags(TaskFlags::empty(), TaskFlags::PF_EXITING);

@@ -2,60 +2,104 @@
 //!
 //! An [`Event`] is a small `Copy` value; `Display` prints it as Linux's trace file does after the line's prefix
 //! (`mm_page_free: page=0x48a50000 pfn=297552 order=0`). Events are grouped by the header that defines them in Linux,
-//! each group a file: [`kmem`] so far, and [`decision`] for the steps that Linux does not trace and `explain` needs.
-//! [`Ring`] keeps the last ones. Neighbours: `Env` hands a tracer to the allocator; `explain` reads a ring.
+//! each group a file: [`kmem`], [`vmscan`], [`compaction`], [`migrate`], [`oom`], [`pagemap`], [`writeback`]; beside them
+//! [`decision`] and [`slowpath`] for the steps that Linux does not trace and `explain` needs. [`Ring`] keeps the last
+//! ones. Neighbours: `Env` hands a tracer to the allocator; `explain` reads a ring.
 //!
 //! Linux does more: one switch and one filter per event, a ring per CPU, and triggers.
 
 use core::fmt;
 
+mod fields;
+pub mod reasons;
+
+pub mod compaction;
 pub mod decision;
 pub mod kmem;
+pub mod migrate;
+pub mod names;
+pub mod oom;
+pub mod pagemap;
 mod ring;
+pub mod slowpath;
+pub mod vmscan;
+pub mod walk;
+pub mod writeback;
 
+pub use compaction::Compaction;
 pub use decision::Decision;
+pub use fields::ZoneRef;
 pub use kmem::Kmem;
+pub use migrate::Migrate;
+pub use names::EventSet;
+pub use oom::Oom;
+pub use pagemap::Pagemap;
 pub use ring::Ring;
+pub use slowpath::SlowPath;
+pub use vmscan::Vmscan;
+pub use writeback::Writeback;
 
-/// Something that happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A tracepoint of `include/trace/events/kmem.h`.
-    Kmem(Kmem),
-    /// A step of our own, for `explain`.
-    Decision(Decision),
-}
-
-impl Event {
-    /// The tracepoint's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Event::Kmem(event) => event.name(),
-            Event::Decision(event) => event.name(),
+/// Declares [`Event`] over its groups; each group has `name()` and prints its fields.
+macro_rules! groups {
+    ($($(#[$doc:meta])* $group:ident)*) => {
+        /// Something that happened.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Event {
+            $($(#[$doc])* $group($group),)*
         }
-    }
+
+        impl Event {
+            /// The tracepoint's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Event::$group(event) => event.name(),)*
+                }
+            }
+
+            /// The event's fields, without its name.
+            fn fields(&self) -> &dyn fmt::Display {
+                match self {
+                    $(Event::$group(event) => event,)*
+                }
+            }
+        }
+
+        $(impl From<$group> for Event {
+            fn from(event: $group) -> Event {
+                Event::$group(event)
+            }
+        })*
+    };
 }
 
-impl From<Kmem> for Event {
-    fn from(event: Kmem) -> Event {
-        Event::Kmem(event)
-    }
+groups! {
+    /// A tracepoint of `include/trace/events/kmem.h`.
+    Kmem
+    /// A tracepoint of `include/trace/events/vmscan.h`.
+    Vmscan
+    /// A tracepoint of `include/trace/events/compaction.h`.
+    Compaction
+    /// A tracepoint of `include/trace/events/migrate.h`.
+    Migrate
+    /// A tracepoint of `include/trace/events/oom.h`.
+    Oom
+    /// A tracepoint of `include/trace/events/pagemap.h`.
+    Pagemap
+    /// A tracepoint of `include/trace/events/writeback.h`.
+    Writeback
+    /// A step of our own on the way to a page, for `explain`.
+    Decision
+    /// A step of our own when the fast path failed, for `explain`.
+    SlowPath
 }
 
-impl From<Decision> for Event {
-    fn from(event: Decision) -> Event {
-        Event::Decision(event)
-    }
-}
+/// A ring has thousands of places, and recording copies one event.
+const _: () = assert!(size_of::<Event>() <= 72);
 
 /// The name, a colon, and the event's fields.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.name())?;
-        match self {
-            Event::Kmem(event) => event.fmt(f),
-            Event::Decision(event) => event.fmt(f),
-        }
+        write!(f, "{}: {}", self.name(), self.fields())
     }
 }
 
@@ -94,29 +138,35 @@ impl Entry {
     }
 }
 
-/// Where events go.
+/// Where events go, and where they are read.
 ///
-/// A caller asks [`enabled`](Tracer::enabled) before it builds an event, and records outside of every lock.
+/// Whether events are made at all is `mm::memory::Hook::Trace`; they are recorded outside of every lock.
 pub trait Tracer {
-    /// Whether events are wanted now. One load; `false` for ever in [`NoTrace`].
-    fn enabled(&self) -> bool;
-
-    /// Takes an event. Never waits, so an interrupt handler may call it.
+    /// Takes an event, if it is wanted. Never waits, so an interrupt handler may call it.
     fn record(&self, stamp: Stamp, event: Event);
+
+    /// Takes only `wanted` events from now on; what it took before.
+    fn set_filter(&self, wanted: EventSet) -> EventSet;
+
+    /// The number of the first event since the last [`Tracer::clear`].
+    fn first_seq(&self) -> u64;
+
+    /// The number that the next event gets; events recorded from now on have it or a higher one.
+    fn next_seq(&self) -> u64;
+
+    /// The oldest event with number `seq` or above that is still here.
+    fn entry_from(&self, seq: u64) -> Option<Entry>;
+
+    /// Forgets every event. Numbers go on.
+    fn clear(&self);
 }
 
-/// Wants no events; code that asks it compiles to nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoTrace;
-
-impl Tracer for NoTrace {
-    #[inline]
-    fn enabled(&self) -> bool {
-        false
+/// Checks what events print, name and fields.
+#[cfg(test)]
+fn assert_texts<T: Copy + Into<Event>>(table: &[(T, &str)]) {
+    for &(event, text) in table {
+        assert_eq!(event.into().to_string(), text);
     }
-
-    #[inline]
-    fn record(&self, _: Stamp, _: Event) {}
 }
 
 #[cfg(test)]

@@ -186,6 +186,21 @@ counters! {
     }
 }
 
+counters! {
+    /// Events that Linux does not count; printed apart from its own.
+    LabEvent {
+        AllocFail "uk_alloc_fail"
+        Slowpath "uk_slowpath"
+        Retry "uk_retry"
+        NowmarkAlloc "uk_nowmark_alloc"
+        WarnOnce "uk_warn_once"
+        SchedWhileAtomic "uk_sched_while_atomic"
+        PcLost "uk_pc_lost"
+        PcCorrupt "uk_pc_corrupt"
+        PcIoError "uk_pc_io_error"
+    }
+}
+
 /// A line of /proc/vmstat. `Display` is its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VmStat {
@@ -242,6 +257,7 @@ impl fmt::Display for VmStat {
 pub struct EventCounters {
     events: [AtomicU64; VmEvent::COUNT],
     of_zones: [[AtomicU64; MAX_NR_ZONES]; ZoneEvent::COUNT],
+    lab: [AtomicU64; LabEvent::COUNT],
 }
 
 impl EventCounters {
@@ -250,6 +266,7 @@ impl EventCounters {
         EventCounters {
             events: [const { AtomicU64::new(0) }; VmEvent::COUNT],
             of_zones: [const { [const { AtomicU64::new(0) }; MAX_NR_ZONES] }; ZoneEvent::COUNT],
+            lab: [const { AtomicU64::new(0) }; LabEvent::COUNT],
         }
     }
 
@@ -266,6 +283,17 @@ impl EventCounters {
     #[inline]
     pub fn add_zone(&self, event: ZoneEvent, zone: usize, n: u64) {
         bump(&self.of_zones[event.index()][zone], n);
+    }
+
+    /// Counts `n` more of an event that Linux does not count. The caller runs on the owning CPU with interrupts masked.
+    #[inline]
+    pub fn add_lab(&self, event: LabEvent, n: u64) {
+        bump(&self.lab[event.index()], n);
+    }
+
+    /// How many of an event that Linux does not count this CPU has counted.
+    pub fn get_lab(&self, event: LabEvent) -> u64 {
+        self.lab[event.index()].load(Ordering::Relaxed)
     }
 
     /// How many of `event` this CPU has counted.

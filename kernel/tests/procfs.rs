@@ -19,12 +19,12 @@ const BLOCKS: [(u64, u32); 3] = [(40, 0), (3, 3), (1, 9)];
 
 /// What `cat` would print, once a few blocks are taken.
 struct Tables<'a> {
-    memory: &'a Memory<'a, HostEnv>,
+    memory: &'a Memory<'a, HostEnv<'a>>,
     resources: Vec<Resource>,
 }
 
 impl<'a> Tables<'a> {
-    fn new(machine: &'a HostMachine, memory: &'a Memory<'a, HostEnv>) -> Tables<'a> {
+    fn new(machine: &'a HostMachine, memory: &'a Memory<'a, HostEnv<'a>>) -> Tables<'a> {
         let tasks = TaskTable::new("sh");
         for (count, order) in BLOCKS {
             for _ in 0..count {
@@ -35,7 +35,8 @@ impl<'a> Tables<'a> {
     }
 
     fn cat(&self, name: &str) -> String {
-        let world = World { memory: self.memory, resources: &self.resources, nr_cpus: 1, cmdline: "" };
+        let world =
+            World { memory: self.memory, resources: &self.resources, nr_cpus: 1, interrupts: |_| None, cmdline: "" };
         let mut text = String::new();
         (find(&format!("/proc/{name}")).unwrap().write)(&world, Form::Text, &mut text).unwrap();
         text

@@ -32,6 +32,8 @@ pub enum Kind {
     Task,
     /// `+` or `-`, and a task flag.
     TaskFlag,
+    /// An event, or a group of them.
+    Event,
     /// A file below /proc.
     Path,
     /// The name of a sysctl, and maybe `=` and a value.

@@ -7,14 +7,14 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use kernel::mm::memory::Memory;
-use kernel::task::{Context, Current};
+use kernel::mm::memory::{Env, Memory};
+use kernel::task::{Context, Current, TaskTable};
 
 use crate::arg::{Arg, Arguments};
 use crate::cmd;
 use crate::exec::Shell;
 use crate::lex::Args;
-use crate::machine::{Machine, Output};
+use crate::machine::Machine;
 use crate::status::{Outcome, Trouble};
 use crate::value::{Nearest, nearest};
 
@@ -124,10 +124,15 @@ impl<M: Machine> Call<'_, '_, M> {
         if self.shell.machine.interrupted() { Err(Trouble::Interrupted) } else { Ok(()) }
     }
 
+    /// Every task.
+    pub fn tasks(&self) -> &'static TaskTable {
+        self.shell.machine.memory().env.tasks()
+    }
+
     /// Who acts: the session's task, on the shell's CPU, in the session's context.
     pub fn current(&self) -> Current<'static> {
         let Shell { machine, session, .. } = &*self.shell;
-        let tasks = machine.tasks();
+        let tasks = self.tasks();
         let task = tasks.by_pid(session.pid).unwrap_or(tasks.init());
         Current::new(task, machine.cpu()).in_context(session.context)
     }
@@ -156,7 +161,7 @@ impl<M: Machine> Call<'_, '_, M> {
 impl<M: Machine> fmt::Write for Call<'_, '_, M> {
     /// Writes to the console; fails only when ^C was pressed.
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        Output(&mut self.shell.machine).write_str(text)
+        self.shell.output().write_str(text)
     }
 }
 

@@ -10,6 +10,7 @@ use kernel::gfp::NAMES;
 use kernel::mmzone::ZoneType;
 use kernel::proc::sysctl::SYSCTLS;
 use kernel::task::{TaskFlags, TaskTable};
+use kernel::trace::names::GROUPS;
 
 use crate::arg::{self, Expected, Kind};
 use crate::cmd::help;
@@ -84,6 +85,10 @@ impl<M: Machine> Completer<M> {
                 let start = start + usize::from(typed.starts_with(['+', '-']));
                 TaskFlags::all().iter_names().for_each(|(name, _)| offer(each, start, name));
             }
+            Kind::Event => GROUPS.iter().for_each(|group| {
+                word(group.name);
+                group.events.iter().for_each(|event| word(event));
+            }),
             Kind::Path => paths_in::<M>(typed, start, each),
             Kind::Sysctl => SYSCTLS.iter().for_each(|setting| {
                 let prefix = if typed.starts_with("vm.") { 3 } else { 0 };

@@ -8,13 +8,16 @@ use core::fmt;
 use core::fmt::Write as _;
 
 use embedded_io::Write as _;
+use kernel::mm::memory::Env;
 
 use crate::arg::{self, Arg};
+use crate::capture::Capture;
+use crate::cmd::vmstat::Snapshot;
 use crate::command::{self, Call, Command};
 use crate::complete::Completer;
 use crate::lex::{self, Args, Lexer, Words};
 use crate::line::{Editor, Entered, PROMPT};
-use crate::machine::Machine;
+use crate::machine::{Machine, Output};
 use crate::session::Session;
 use crate::status::{Outcome, Status, Trouble};
 
@@ -29,6 +32,8 @@ pub struct Shell<M: Machine> {
     pub session: Session,
     /// The line being typed.
     pub editor: Editor,
+    /// Where output goes instead of to the console.
+    pub capture: Option<Capture>,
 }
 
 /// The console as a screen for text.
@@ -43,7 +48,9 @@ impl<C: embedded_io::Write> fmt::Write for Screen<'_, C> {
 impl<M: Machine> Shell<M> {
     /// A shell that has said nothing yet.
     pub fn new(machine: M) -> Shell<M> {
-        Shell { machine, session: Session::default(), editor: Editor::default() }
+        let counters = Snapshot::take(machine.memory()).unwrap_or_default();
+        let session = Session { counters, ..Session::default() };
+        Shell { machine, session, editor: Editor::default(), capture: None }
     }
 
     /// Shows the first prompt.
@@ -58,7 +65,7 @@ impl<M: Machine> Shell<M> {
 
     /// Takes one typed byte; runs the line that it ends.
     pub fn feed(&mut self, byte: u8) {
-        let completer = Completer::<M>::new(self.machine.tasks());
+        let completer = Completer::<M>::new(self.machine.memory().env.tasks());
         let Some(entered) = self.editor.feed(byte, &completer, &mut Screen(self.machine.console())) else { return };
         match entered {
             Entered::Line => {
@@ -152,7 +159,16 @@ impl<M: Machine> Shell<M> {
             trouble.status()
         });
         self.session.status = status;
+        self.machine.settle();
         status
+    }
+
+    /// Runs one command and keeps what it prints.
+    pub fn run_captured(&mut self, words: Args<'_>, redirection: Option<&str>) -> (Status, Capture) {
+        let outer = self.capture.replace(Capture::default());
+        let status = self.run_command(words, redirection);
+        let capture = core::mem::replace(&mut self.capture, outer).unwrap_or_default();
+        (status, capture)
     }
 
     fn call<'a>(&mut self, command: &'static Command<M>, words: Args<'a>, redirection: Option<&'a str>) -> Outcome<'a> {
@@ -185,8 +201,18 @@ impl<M: Machine> Shell<M> {
         self.machine.power_off(status.0);
     }
 
+    /// Where commands write to.
+    pub fn output(&mut self) -> Output<'_, M> {
+        Output { machine: &mut self.machine, capture: self.capture.as_mut() }
+    }
+
     /// Writes to the console, ^C or not.
     pub fn say(&mut self, text: fmt::Arguments<'_>) {
+        if let Some(capture) = &mut self.capture {
+            // It takes everything.
+            let _ = capture.write_fmt(text);
+            return;
+        }
         // A console that cannot write has nobody to tell.
         let _ = Screen(self.machine.console()).write_fmt(text);
         let _ = self.machine.console().flush();

@@ -12,12 +12,16 @@ use kernel::host::{self, HostEnv};
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::iomem;
-use kernel::task::{Context, TaskTable};
+use kernel::task::Context;
 
 use crate::exec::Shell;
 use crate::machine::Machine;
 
+mod daemons;
 mod dmesg;
+
+use daemons::Daemons;
+use dmesg::Dmesg;
 
 /// What the console shows of the log at first: warnings and errors.
 const LOG_LEVEL: u8 = 5;
@@ -26,6 +30,7 @@ const LOG_LEVEL: u8 = 5;
 #[derive(Debug)]
 pub struct HostConsole {
     text: String,
+    dmesg: Dmesg,
     log_level: u8,
     log_position: usize,
 }
@@ -33,8 +38,8 @@ pub struct HostConsole {
 impl HostConsole {
     /// Shows what has been logged since the last call.
     fn print_log(&mut self) {
-        let HostConsole { text, log_level, log_position } = self;
-        while let Some(()) = dmesg::record(*log_position, |level, record| {
+        let HostConsole { text, dmesg, log_level, log_position } = self;
+        while let Some(()) = dmesg.record(*log_position, |level, record| {
             if level < *log_level {
                 text.push_str(if text.is_empty() || text.ends_with('\n') { "" } else { "\n" });
                 text.push_str(record);
@@ -65,8 +70,7 @@ impl embedded_io::Write for HostConsole {
 
 /// The shell's machine on the host.
 pub struct HostMachine {
-    memory: &'static Memory<'static, HostEnv>,
-    tasks: &'static TaskTable,
+    memory: &'static Memory<'static, HostEnv<'static>>,
     console: HostConsole,
     resources: &'static [Resource],
     cmdline: &'static str,
@@ -75,6 +79,7 @@ pub struct HostMachine {
     interrupt_in: Option<u32>,
     counter: core::cell::Cell<u64>,
     off: Option<u8>,
+    _daemons: Daemons,
 }
 
 impl HostMachine {
@@ -86,12 +91,13 @@ impl HostMachine {
     ///
     /// When the banks are no memory that memblock takes.
     pub fn new(args: &str, banks: &[(u64, u64, u8)], reserved: &[(u64, u64)]) -> HostMachine {
-        dmesg::init();
+        let dmesg = Dmesg::start();
         let board: &'static host::HostMachine = Box::leak(Box::new(host::HostMachine::new(args, banks, reserved)));
+        let memory: &'static Memory<'static, HostEnv> = Box::leak(Box::new(board.memory()));
         HostMachine {
-            memory: Box::leak(Box::new(board.memory())),
-            tasks: Box::leak(Box::new(TaskTable::new("sh"))),
-            console: HostConsole { text: String::new(), log_level: LOG_LEVEL, log_position: 0 },
+            memory,
+            _daemons: Daemons::start(memory, &dmesg),
+            console: HostConsole { text: String::new(), dmesg, log_level: LOG_LEVEL, log_position: 0 },
             resources: Box::leak(iomem::ram(board.memblock(), &[]).collect()),
             cmdline: Box::leak(Box::from(args)),
             script: None,
@@ -103,8 +109,9 @@ impl HostMachine {
 
     /// Gives the machine the script that `source` runs.
     #[must_use]
-    pub fn with_script(self, text: &str) -> HostMachine {
-        HostMachine { script: Some(Box::leak(Box::from(text))), ..self }
+    pub fn with_script(mut self, text: &str) -> HostMachine {
+        self.script = Some(Box::leak(Box::from(text)));
+        self
     }
 
     /// Takes the output so far.
@@ -125,15 +132,11 @@ impl HostMachine {
 }
 
 impl Machine for HostMachine {
-    type Env = HostEnv;
+    type Env = HostEnv<'static>;
     type Console = HostConsole;
 
-    fn memory(&self) -> &'static Memory<'static, HostEnv> {
+    fn memory(&self) -> &'static Memory<'static, HostEnv<'static>> {
         self.memory
-    }
-
-    fn tasks(&self) -> &'static TaskTable {
-        self.tasks
     }
 
     fn resources(&self) -> &'static [Resource] {
@@ -162,6 +165,10 @@ impl Machine for HostMachine {
         pressed
     }
 
+    fn settle(&mut self) {
+        self.memory.env.threads().settle();
+    }
+
     fn in_context(&mut self, _context: Context, f: &mut dyn FnMut()) {
         f();
     }
@@ -176,7 +183,7 @@ impl Machine for HostMachine {
     }
 
     fn log_record(&self, from: u64, text: &mut [u8]) -> Option<(usize, u64)> {
-        dmesg::record(usize::try_from(from).ok()?, |_, record| {
+        self.console.dmesg.record(usize::try_from(from).ok()?, |_, record| {
             let len = record.len().min(text.len());
             text[..len].copy_from_slice(&record.as_bytes()[..len]);
             (len, from + 1)

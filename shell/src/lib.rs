@@ -10,7 +10,7 @@
 //!   line   lex       commands and words; exec runs them one after the other
 //!   words  command   the one table of commands: arg says what each takes, value reads it
 //!   call   cmd/      what each command does, over kernel; session and handles keep what lasts
-//!   text   machine   the console, and ^C, which ends whatever writes to it
+//!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text for later
 //! ```
 //!
 //! The heap is the image's own and may be empty: room is asked for before it is needed (`try_reserve`), and a command
@@ -22,6 +22,7 @@
 extern crate alloc;
 
 pub mod arg;
+pub mod capture;
 pub mod cmd;
 pub mod command;
 pub mod complete;

@@ -9,7 +9,10 @@ use core::fmt;
 use embedded_io::Write as _;
 use kernel::memblock::Resource;
 use kernel::mm::memory::{Env, Memory};
-use kernel::task::{Context, TaskTable};
+use kernel::proc::interrupts::Interrupts;
+use kernel::task::Context;
+
+use crate::capture::Capture;
 
 /// A machine with a page allocator, a console and a switch.
 ///
@@ -24,9 +27,6 @@ pub trait Machine: 'static {
     /// The memory that commands act on.
     fn memory(&self) -> &'static Memory<'static, Self::Env>;
 
-    /// Every task.
-    fn tasks(&self) -> &'static TaskTable;
-
     /// What lies where in the physical address space, as /proc/iomem tells it.
     fn resources(&self) -> &'static [Resource];
 
@@ -35,6 +35,11 @@ pub trait Machine: 'static {
 
     /// Processors that run.
     fn nr_cpus(&self) -> usize;
+
+    /// What interrupts its processors.
+    fn interrupts(&self) -> Interrupts {
+        |_| None
+    }
 
     /// Number of the CPU that runs the shell.
     fn cpu(&self) -> usize;
@@ -46,6 +51,9 @@ pub trait Machine: 'static {
     ///
     /// Asked at every piece of output and in every long loop, so it must be cheap.
     fn interrupted(&mut self) -> bool;
+
+    /// Lets every other thread run that is ready, until all of them sleep: daemons get their turn between two commands.
+    fn settle(&mut self) {}
 
     /// Runs `f` in `context`, as far as this machine can: from a softirq, from an interrupt handler, and so on.
     fn in_context(&mut self, context: Context, f: &mut dyn FnMut());
@@ -73,15 +81,25 @@ pub trait Machine: 'static {
 }
 
 /// A machine's console as commands write to it: writing fails when ^C was pressed.
-pub struct Output<'a, M>(pub &'a mut M);
+pub struct Output<'a, M> {
+    /// The machine.
+    pub machine: &'a mut M,
+    /// Where the text goes instead, if it is kept.
+    pub capture: Option<&'a mut Capture>,
+}
 
 impl<M: Machine> fmt::Write for Output<'_, M> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.interrupted() {
+        if self.machine.interrupted() {
             return Err(fmt::Error);
         }
-        // A console that cannot write has nobody to tell.
-        let _ = self.0.console().write_all(text.as_bytes());
+        match &mut self.capture {
+            Some(capture) => capture.push(text),
+            None => {
+                // A console that cannot write has nobody to tell.
+                let _ = self.machine.console().write_all(text.as_bytes());
+            }
+        }
         Ok(())
     }
 }

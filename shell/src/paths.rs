@@ -1,13 +1,14 @@
 //! The files that paths lead to.
 //!
-//! There is no file system: the files are the kernel's, `kernel::proc::files` and, below /proc/sys/vm,
-//! `kernel::proc::sysctl`; directories are what their paths say. [`open`] finds a [`Node`] or says what Linux would, a
+//! There is no file system: the files are the kernel's, `kernel::proc::files`, below /proc/sys/vm `kernel::proc::sysctl`,
+//! and those of tasks, `kernel::proc::pid`; directories are what their paths say. [`open`] finds a [`Node`] or says what Linux would, a
 //! [`PathError`]; [`for_each_entry`] lists a directory, for `ls` and for TAB. Paths start at the root.
 //!
 //! Linux does more: `..`, a working directory, and links.
 
 use core::fmt;
 
+use kernel::proc::pid::PidPath;
 use kernel::proc::sysctl::{self, SYSCTLS, Sysctl};
 use kernel::proc::{self, ProcFile};
 
@@ -23,6 +24,8 @@ pub enum Node<M: Machine> {
     Table(ProcFile<M::Env>),
     /// A setting, which can be written, too.
     Setting(&'static Sysctl),
+    /// A file of a task, or its directory. Whether there is such a task, its user finds out.
+    OfTask(PidPath),
     /// A directory, which can be listed.
     Directory,
 }
@@ -33,7 +36,8 @@ impl<M: Machine> Node<M> {
         match self {
             Node::Table(file) => file.about,
             Node::Setting(setting) => setting.about,
-            Node::Directory => "a directory",
+            Node::OfTask(PidPath { file: Some(file), .. }) => file.about(),
+            Node::OfTask(_) | Node::Directory => "a directory",
         }
     }
 }
@@ -88,6 +92,9 @@ fn below(directory: &'static str, dir: &str) -> Option<&'static str> {
 
 /// What is at `path`.
 pub fn open<M: Machine>(path: &str) -> Result<Node<M>, PathError<'_>> {
+    if let Some(path) = PidPath::parse(path) {
+        return Ok(Node::OfTask(path));
+    }
     let (dir, last) = path.rsplit_once('/').ok_or_else(|| no_such::<M>(path))?;
     if let Some((.., file)) = files().find(|(directory, name, _)| *name == last && below(directory, dir) == Some("")) {
         return Ok(file);
@@ -144,6 +151,7 @@ pub fn for_each_entry<M: Machine>(path: &str, each: &mut dyn FnMut(&'static str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::{String, ToString};
     use alloc::vec::Vec;
 
@@ -154,6 +162,7 @@ mod tests {
         let text = match open::<HostMachine>(path) {
             Ok(Node::Table(file)) => file.path.to_string(),
             Ok(Node::Setting(setting)) => setting.name.to_string(),
+            Ok(Node::OfTask(path)) => format!("{:?} of {:?}", path.file, path.pid),
             Ok(Node::Directory) => "a directory".to_string(),
             Err(error) => error.to_string(),
         };
@@ -165,6 +174,7 @@ mod tests {
         check("/proc/buddyinfo", "/proc/buddyinfo");
         check("//proc/./buddyinfo", "/proc/buddyinfo");
         check("/proc/sys/vm/min_free_kbytes", "min_free_kbytes");
+        check("/proc/2/comm", "Some(Comm) of Some(2)");
         check("/sys/kernel/debug/extfrag/extfrag_index", "/sys/kernel/debug/extfrag/extfrag_index");
         for path in ["/", "/proc", "/proc/", "/proc/sys", "/proc/sys/vm/", "/sys/kernel/debug/extfrag"] {
             check(path, "a directory");
@@ -197,7 +207,7 @@ mod tests {
         assert_eq!(entries("/"), "proc/ sys/");
         assert_eq!(entries("/proc/sys"), "vm/");
         assert_eq!(entries("/sys/kernel/debug/extfrag/"), "extfrag_index unusable_index");
-        assert!(entries("/proc").contains(" quirks sys/ version "), "{}", entries("/proc"));
+        assert!(entries("/proc").contains(" quirks slabinfo sys/ version "), "{}", entries("/proc"));
         assert_eq!(entries("/proc/buddyinfo"), "");
     }
 }

@@ -119,10 +119,14 @@ fn session(entry: &Entry, place: Place, image: Option<&Path>) -> Result<(String,
     }
 }
 
-/// The transcript's machine as a machine of this kind; our own device tree makes it the same everywhere.
+/// The transcript's machine as a machine of this kind. Our own device tree, and one CPU that all threads share, make it
+/// the same everywhere.
 fn machine(options: &MachineArgs, kind: Machine) -> MachineArgs {
-    let own = (kind == Machine::Raspi4b).then(|| "own".to_owned());
-    MachineArgs { machine: kind, tree: options.tree.clone().or(own), ..options.clone() }
+    let is_raspi4b = kind == Machine::Raspi4b;
+    let own = is_raspi4b.then(|| "own".to_owned());
+    let one = if is_raspi4b { " maxcpus=1" } else { "" };
+    let append = options.append.clone() + one;
+    MachineArgs { machine: kind, tree: options.tree.clone().or(own), append, ..options.clone() }
 }
 
 /// Replaces what is expected by what the place shows.

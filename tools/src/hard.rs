@@ -1,8 +1,9 @@
 //! `hard-starts`: machines and people that are not kind.
 //!
-//! Broken device trees (`trees`), too little RAM, bad boot arguments, faults of the kernel's own, a flood of random
+//! Broken device trees (`trees`), several CPUs (`cpus`), too little RAM, bad boot arguments, faults of the kernel's own, a flood of random
 //! bytes, messages in the middle of typing, and switching off without semihosting. Each has one clear answer.
 
+mod cpus;
 mod trees;
 
 use std::process::Command;
@@ -56,6 +57,9 @@ fn checks() -> Vec<Check> {
     add("hard start: bad boot arguments".into(), Box::new(bad_arguments));
     for fault in FAULTS {
         add(format!("report of a fault: {}", fault.what), Box::new(|built| report(fault, built)));
+    }
+    for board in cpus::BOARDS.iter().filter(|board| board.name != cpus::RASPI4B || qemu::has(Machine::Raspi4b)) {
+        add(format!("all CPUs of {}", board.name), Box::new(|built| cpus::check(board, built)));
     }
     add("a message while a line is typed".into(), Box::new(message));
     add("a flood of random bytes".into(), Box::new(flood));
@@ -126,16 +130,25 @@ struct Fault {
     key: u8,
     /// What the report says of it.
     says: &'static str,
-    /// The function that did it.
-    culprit: &'static str,
+    /// The function that did it, and those that led there.
+    way: &'static [&'static str],
 }
 
 const FAULTS: &[Fault] = &[
-    Fault { what: "unmapped memory", key: b'c', says: ": not mapped", culprit: "sysrq::read_nowhere+0x" },
-    Fault { what: "write to text", key: b't', says: ": not permitted", culprit: "sysrq::write_text+0x" },
-    Fault { what: "stack overflow", key: b'o', says: "stack overflowed)", culprit: "sysrq::descend+0x" },
-    Fault { what: "panic", key: b'p', says: "asked for it", culprit: "sysrq::panic+0x" },
+    fault("unmapped memory", b'c', ": not mapped", &["sysrq::read_nowhere+0x", HANDLER]),
+    fault("write to text", b't', ": not permitted", &["sysrq::write_text+0x", HANDLER]),
+    fault("stack overflow", b'o', "interrupt stack overflowed)", &["sysrq::descend+0x", HANDLER]),
+    fault("thread's stack overflow", b's', "stack of thread overflow overflowed)", &["sysrq::descend+0x", THREAD]),
+    fault("panic", b'p', "asked for it", &["sysrq::panic+0x", HANDLER]),
 ];
+/// Who handles the console's interrupt.
+const HANDLER: &str = "console::receive+0x";
+/// Where threads begin.
+const THREAD: &str = "slowpath::thread::begin+0x";
+
+const fn fault(what: &'static str, key: u8, says: &'static str, way: &'static [&'static str]) -> Fault {
+    Fault { what, key, says, way }
+}
 
 /// The report has the cause, registers, the way there by name, and the end; the status tells, too.
 fn report(fault: &Fault, built: &Built) -> Result<()> {
@@ -144,10 +157,10 @@ fn report(fault: &Fault, built: &Built) -> Result<()> {
     let (status, text) = dialogue.end(LIMIT)?;
     ensure!(status == guest::PANICKED, "status {status}:\n{text}");
     let mut rest = text.as_str();
-    let ways = [fault.culprit, "console::receive+0x", "slowpath::kernel_main+0x"];
-    let parts =
-        ["slowpath: kernel panic on CPU 0: ", fault.says, "\npc  00", "\nx28 00", "\nbacktrace, innermost first:\n"];
-    for part in parts.into_iter().chain(ways).chain(["\nslowpath: stopped, status 125\n"]) {
+    let head = ["slowpath: kernel panic on CPU 0: ", fault.says, "\nit ran "];
+    let registers = ["\npc  00", "\nx28 00", "\nbacktrace, innermost first:\n"];
+    let end = ["\nslowpath: stopped, status 125\n"];
+    for part in [&head[..], &registers, fault.way, &end].into_iter().flatten().copied() {
         let Some((_, behind)) = rest.split_once(part) else { anyhow::bail!("no {part:?} in its place:\n{text}") };
         rest = behind;
     }
@@ -206,7 +219,7 @@ const HANDLE_SIZES: [Size; 3] = [Size(64 << 20), Size::gib(1), Size::gib(4)];
 fn all_pages(built: &Built, memory: Size) -> Result<()> {
     let machine = MachineArgs { memory: Some(memory), ..MachineArgs::default() };
     let (console, finished) =
-        script(built, &machine, "alloc GFP_KERNEL -n max\naudit\nfree all && audit && echo whole")?;
+        script(built, &machine, "alloc GFP_KERNEL|__GFP_NORETRY -n max\naudit\nfree all && audit && echo whole")?;
     ensure!(console.contains("page allocation failure: order:0"), "memory did not end:\n{console}");
     ensure!(console.matches("\naudit passed: ").count() == 2 && console.contains("\nwhole\n"), "{console}");
     ensure!(finished.status == 1, "status {}:\n{console}", finished.status);

@@ -7,8 +7,8 @@
 //!
 //! Linux does more: it enters through EFI as well, and stays at EL2 where the CPU has VHE.
 
-use super::cpu::BOOT_CPU;
-use super::stack::{INTERRUPT_STACK_BYTES, THREAD_STACK_BYTES};
+use super::cpu::CPUS;
+use super::stack::{BOOT_STACK_BYTES, INTERRUPT_STACK_BYTES};
 use super::{mmu, stack, vectors};
 use core::arch::naked_asm;
 use kernel::show_mem::ImageSizes;
@@ -86,9 +86,9 @@ unsafe extern "C" fn _start() -> ! {
         "add   x1, x1, x2",
         "msr   SPSel, #1",
         "mov   sp, x1",
-        "adrp  x1, {thread_stack}",
-        "add   x1, x1, :lo12:{thread_stack}",
-        "mov   x2, {thread_stack_bytes}",
+        "adrp  x1, {boot_stack}",
+        "add   x1, x1, :lo12:{boot_stack}",
+        "mov   x2, {boot_stack_bytes}",
         "add   x1, x1, x2",
         "msr   SPSel, #0",
         "mov   sp, x1",
@@ -124,10 +124,10 @@ unsafe extern "C" fn _start() -> ! {
         drop_to_el1 = sym drop_to_el1,
         interrupt_stack = sym stack::INTERRUPT_STACK,
         interrupt_stack_bytes = const INTERRUPT_STACK_BYTES,
-        thread_stack = sym stack::THREAD_STACK,
-        thread_stack_bytes = const THREAD_STACK_BYTES,
+        boot_stack = sym stack::BOOT_STACK,
+        boot_stack_bytes = const BOOT_STACK_BYTES,
         vectors = sym vectors::exception_vectors,
-        cpu = sym BOOT_CPU,
+        cpu = sym CPUS,
         invalidate = sym invalidate_data_cache,
         zero_bss = sym zero_bss,
         relocate = sym relocate,
@@ -192,7 +192,7 @@ unsafe extern "C" fn relocate() {
 ///
 /// For entry code only: it resets the control registers of the exception levels that it leaves.
 #[unsafe(naked)]
-unsafe extern "C" fn drop_to_el1() {
+pub(super) unsafe extern "C" fn drop_to_el1() {
     naked_asm!(
         "mov   x2, x30",
         "mrs   x1, CurrentEL",
@@ -318,6 +318,30 @@ pub unsafe extern "C" fn invalidate_data_cache(start: u64, end: u64) {
         "bic   x0, x0, x3",
         "2:",
         "dc    ivac, x0",
+        "add   x0, x0, x2",
+        "cmp   x0, x1",
+        "b.lo  2b",
+        "dsb   sy",
+        "ret",
+    )
+}
+
+/// Writes the lines of `[x0, x1)` from the data caches back to memory, where who has no caches sees them. Uses no stack.
+///
+/// # Safety
+///
+/// The range must be mapped.
+#[unsafe(naked)]
+pub unsafe extern "C" fn clean_data_cache(start: u64, end: u64) {
+    naked_asm!(
+        "mrs   x2, CTR_EL0",
+        "ubfx  x2, x2, #16, #4", // log2 of the smallest line, in words
+        "mov   x3, #4",
+        "lsl   x2, x3, x2",
+        "sub   x3, x2, #1",
+        "bic   x0, x0, x3",
+        "2:",
+        "dc    cvac, x0",
         "add   x0, x0, x2",
         "cmp   x0, x1",
         "b.lo  2b",

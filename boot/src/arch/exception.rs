@@ -5,7 +5,7 @@
 //!
 //! Linux does more: page faults are its daily bread.
 
-use super::stack;
+use crate::stacks::Overflow;
 use core::fmt;
 
 /// The general registers of some code.
@@ -113,10 +113,8 @@ impl Exception {
     fn data_abort(&self, f: &mut fmt::Formatter<'_>, syndrome: u64) -> fmt::Result {
         let access = if syndrome & 1 << 6 != 0 { "write to" } else { "read from" };
         write!(f, "{access} {:#x}: {}", self.far, fault(syndrome))?;
-        let hit =
-            stack::guards().into_iter().find(|(guard, _)| (*guard..guard + stack::GUARD_BYTES).contains(&self.far));
-        match hit {
-            Some((_, name)) => write!(f, " (guard page: the {name} overflowed)"),
+        match Overflow::at(self.far) {
+            Some(overflow) => write!(f, " (guard page: {overflow})"),
             None => Ok(()),
         }
     }

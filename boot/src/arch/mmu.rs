@@ -204,7 +204,7 @@ pub unsafe extern "C" fn map_image_and_enable(device_tree: u64) {
             Ok(bytes) => space.map(device_tree..device_tree + bytes as u64, Kind::ReadOnly).is_ok(),
             Err(_) => true,
         };
-    // The image is below 2 MiB and takes five tables at most, the device tree five more. There is no way to complain.
+    // The image is below 4 MiB and takes seven tables at most, the device tree five more. There is no way to complain.
     if !mapped || space.used > NR_EARLY_TABLES {
         super::cpu::park();
     }
@@ -266,12 +266,12 @@ pub fn image_size() -> u64 {
 }
 
 /// The image's parts with their kinds; the guards come first and stay.
-fn image_ranges() -> [(Range<u64>, Kind); 6] {
+fn image_ranges() -> [(Range<u64>, Kind); 7] {
     let rodata = &raw const RODATA_START as u64;
     let data = data_start();
-    let [a, b, c] = stack::guards().map(|(guard, _)| (guard..guard + stack::GUARD_BYTES, Kind::Guard));
+    let [a, b, c, d] = stack::guards().map(|(guard, _)| (guard..guard + stack::GUARD_BYTES, Kind::Guard));
     let end = image_base() + image_size();
-    [a, b, c, (image_base()..rodata, Kind::Text), (rodata..data, Kind::ReadOnly), (data..end, Kind::Ram)]
+    [a, b, c, d, (image_base()..rodata, Kind::Text), (rodata..data, Kind::ReadOnly), (data..end, Kind::Ram)]
 }
 
 /// Whether this CPU may read the byte at `address`: asks the MMU. Linux: `kern_addr_valid`.

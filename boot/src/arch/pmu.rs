@@ -44,13 +44,17 @@ pub fn cycles() -> u64 {
 
 /// Whether [`cycles`] counts instructions: a thousand of them must take the same count, and that many, every time.
 pub fn counts_instructions() -> bool {
-    const LOOPS: u64 = 500;
-    let time = || {
-        let start = cycles();
-        // SAFETY: counts a register down.
-        unsafe { asm!("2:", "subs {n}, {n}, #1", "b.ne 2b", n = inout(reg) LOOPS => _) };
-        cycles() - start
-    };
-    let first = cpu::masked(time);
-    (2 * LOOPS..2 * LOOPS + 20).contains(&first) && (0..4).all(|_| cpu::masked(time) == first)
+    let first = cpu::masked(time_loop);
+    (2 * LOOPS..2 * LOOPS + 20).contains(&first) && (0..4).all(|_| cpu::masked(time_loop) == first)
+}
+
+const LOOPS: u64 = 500;
+
+/// What [`LOOPS`] loops of two instructions take. Not inlined: each copy would be compiled in its own way.
+#[inline(never)]
+fn time_loop() -> u64 {
+    let start = cycles();
+    // SAFETY: counts a register down.
+    unsafe { asm!("2:", "subs {n}, {n}, #1", "b.ne 2b", n = inout(reg) LOOPS => _) };
+    cycles() - start
 }

@@ -1,34 +1,30 @@
-//! The tick: the CPU's own virtual timer, 100 times a second while there is work, silent while the CPU waits.
+//! Time, and the CPU's own virtual timer: an alarm clock, set by [`crate::thread`] for the next thing that it awaits.
 //!
-//! Time itself is the counter ([`super::cpu::ticks`]) and never the number of ticks, so a missed tick loses nothing and
-//! a stopped one costs nothing. Linux: `arm_arch_timer`, `CONFIG_HZ=100`, `NO_HZ_IDLE`.
+//! Time itself is the counter ([`super::cpu::ticks`]) and never the number of alarms, so a late one loses nothing and
+//! none costs nothing. Linux: `arm_arch_timer`, `NO_HZ_FULL`.
 //!
 //! Linux does more: high-resolution timers, clock sources that are compared with each other.
 
 use super::cpu;
-use aarch64_cpu::registers::{CNTV_CTL_EL0, CNTV_TVAL_EL0, Writeable};
+use aarch64_cpu::registers::{CNTV_CTL_EL0, CNTV_CVAL_EL0, Writeable};
 use core::sync::atomic::{AtomicU64, Ordering};
-
-/// Ticks a second.
-pub const HZ: u64 = 100;
 
 /// The counter's value at entry.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
 
-/// Starts this CPU's tick; the first comes in 1 / [`HZ`] seconds.
-pub fn start() {
-    CNTV_TVAL_EL0.set(cpu::frequency() / HZ);
+/// Lets this CPU's timer interrupt at `uptime_ns`, at once if that is over; not at all for `None`.
+pub fn set_alarm(uptime_ns: Option<u64>) {
+    let Some(uptime_ns) = uptime_ns else {
+        return CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR);
+    };
+    CNTV_CVAL_EL0.set(EPOCH.load(Ordering::Relaxed).saturating_add(ticks(uptime_ns)));
     CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
 }
 
-/// Stops this CPU's tick.
-pub fn stop() {
-    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR);
-}
-
-/// The timer's interrupt handler: arms the next tick.
-pub fn tick() {
-    start();
+/// Ticks of the counter in which at least `ns` nanoseconds pass: [`nanoseconds`] of them is not less than `ns`.
+fn ticks(ns: u64) -> u64 {
+    let (seconds, rest, frequency) = (ns / 1_000_000_000, ns % 1_000_000_000, cpu::frequency());
+    seconds.saturating_mul(frequency).saturating_add((rest * frequency).div_ceil(1_000_000_000))
 }
 
 /// Nanoseconds that `ticks` of the counter take.

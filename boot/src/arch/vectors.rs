@@ -176,7 +176,7 @@ global_asm!(
     q0 = const offset_of!(TrapFrame, q),
     fpsr = const offset_of!(TrapFrame, fpsr),
     record = const offset_of!(TrapFrame, record),
-    emergency_stack = const offset_of!(Cpu, emergency_stack),
+    emergency_stack = const Cpu::EMERGENCY_STACK,
     emergency_stack_bytes = const EMERGENCY_STACK_BYTES,
     dispatch = sym dispatch,
 );

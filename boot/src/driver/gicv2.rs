@@ -6,14 +6,14 @@
 //! Linux does more: priorities, edge configuration, virtualisation.
 
 use super::mmio::Mmio;
+use core::sync::atomic::{AtomicU8, Ordering};
+use kernel::mmzone::NR_CPUS;
 
 const GICD_CTLR: u64 = 0x000;
 const GICD_ISENABLER: u64 = 0x100;
 const GICD_IPRIORITYR: u64 = 0x400;
 const GICD_ITARGETSR: u64 = 0x800;
 const GICD_SGIR: u64 = 0xf00;
-/// Target of a software interrupt: the CPU that sends it.
-const GICD_SGIR_SELF: u32 = 2 << 24;
 const GICC_CTLR: u64 = 0x000;
 const GICC_PMR: u64 = 0x004;
 const GICC_IAR: u64 = 0x00c;
@@ -26,10 +26,12 @@ const FIRST_SPI: u32 = 32;
 /// From here on an acknowledged number means that there was none.
 const FIRST_SPECIAL: u32 = 1020;
 
-/// Distributor and this CPU's interface.
+/// Distributor and CPU interface; the latter shows each CPU its own.
 pub struct GicV2 {
     distributor: Mmio,
     cpu: Mmio,
+    /// The bit by which the distributor knows each CPU.
+    targets: [AtomicU8; NR_CPUS],
 }
 
 impl GicV2 {
@@ -38,7 +40,8 @@ impl GicV2 {
     /// A GICv2's distributor and CPU interface must be at these addresses, mapped, and used by nobody else.
     pub const unsafe fn new(distributor: u64, cpu: u64) -> GicV2 {
         // SAFETY: the caller's promise, passed on.
-        unsafe { GicV2 { distributor: Mmio::new(distributor), cpu: Mmio::new(cpu) } }
+        let (distributor, cpu) = unsafe { (Mmio::new(distributor), Mmio::new(cpu)) };
+        GicV2 { distributor, cpu, targets: [const { AtomicU8::new(0) }; NR_CPUS] }
     }
 
     /// Turns the distributor on. Once.
@@ -46,26 +49,30 @@ impl GicV2 {
         self.distributor.write(GICD_CTLR, 1);
     }
 
-    /// Lets interrupts of every priority through to this CPU. Once on each.
-    pub fn init_cpu(&self) {
+    /// Lets interrupts of every priority through to this CPU, which is number `number`. Once on each; always `true`.
+    pub fn init_cpu(&self, number: usize) -> bool {
+        // The first eight targets are read-only and say which bit is this CPU; a machine with one CPU may say nothing.
+        let this_cpu = self.distributor.read(GICD_ITARGETSR) as u8;
+        self.targets[number].store(this_cpu.max(1), Ordering::Relaxed);
         self.cpu.write(GICC_PMR, 0xff);
         self.cpu.write(GICC_CTLR, 1);
+        true
     }
 
     /// Lets interrupt `intid` through; one of the machine's goes to the CPU that asks.
     pub fn enable(&self, intid: u32) {
         self.set_byte(GICD_IPRIORITYR, intid, 0x80);
         if intid >= FIRST_SPI {
-            // The first eight targets are read-only and say which bit is this CPU.
             let this_cpu = self.distributor.read(GICD_ITARGETSR) as u8;
             self.set_byte(GICD_ITARGETSR, intid, this_cpu.max(1));
         }
         self.distributor.write(GICD_ISENABLER + u64::from(intid / 32) * 4, 1 << (intid % 32));
     }
 
-    /// Sends this CPU the software interrupt `intid`, 0 to 15.
-    pub fn interrupt_self(&self, intid: u32) {
-        self.distributor.write(GICD_SGIR, GICD_SGIR_SELF | intid);
+    /// Sends CPU `number` the software interrupt `intid`, 0 to 15.
+    pub fn interrupt(&self, number: usize, intid: u32) {
+        let target = self.targets[number].load(Ordering::Relaxed);
+        self.distributor.write(GICD_SGIR, u32::from(target) << 16 | intid);
     }
 
     /// Takes the most urgent interrupt; `None` for a spurious one. Bits 0 to 9 are its number; a software interrupt's

@@ -9,6 +9,8 @@ use super::mmio::Mmio;
 use aarch64_cpu::asm::barrier::{SY, dsb, isb};
 use aarch64_cpu::registers::{MPIDR_EL1, Readable};
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+use kernel::mmzone::NR_CPUS;
 
 const GICD_CTLR: u64 = 0x0000;
 const GICD_IGROUPR: u64 = 0x0080;
@@ -39,6 +41,8 @@ pub struct GicV3 {
     distributor: Mmio,
     redistributors: u64,
     redistributors_end: u64,
+    /// Each CPU as ICC_SGI1R_EL1 names it.
+    targets: [AtomicU64; NR_CPUS],
 }
 
 impl GicV3 {
@@ -52,6 +56,7 @@ impl GicV3 {
             distributor: unsafe { Mmio::new(distributor) },
             redistributors: redistributors.start,
             redistributors_end: redistributors.end,
+            targets: [const { AtomicU64::new(0) }; NR_CPUS],
         }
     }
 
@@ -61,8 +66,12 @@ impl GicV3 {
         self.distributor.wait_until(GICD_CTLR, |control| control & GICD_CTLR_WRITE_PENDING == 0);
     }
 
-    /// Wakes this CPU's redistributor and opens its interface. Once on each; `false` if it has no redistributor.
-    pub fn init_cpu(&self) -> bool {
+    /// Wakes this CPU's redistributor and opens its interface; it is number `number`. Once on each; `false` if it has no
+    /// redistributor.
+    pub fn init_cpu(&self, number: usize) -> bool {
+        let mpidr = MPIDR_EL1.get();
+        let cluster = (mpidr >> 32 & 0xff) << 48 | (mpidr >> 16 & 0xff) << 32 | (mpidr >> 8 & 0xff) << 16;
+        self.targets[number].store(cluster | 1 << (mpidr & 0xf), Ordering::Relaxed);
         let Some(redistributor) = self.redistributor() else { return false };
         redistributor.write(GICR_WAKER, redistributor.read(GICR_WAKER) & !GICR_WAKER_PROCESSOR_SLEEP);
         let awake = redistributor.wait_until(GICR_WAKER, |waker| waker & GICR_WAKER_CHILDREN_ASLEEP == 0);
@@ -101,12 +110,10 @@ impl GicV3 {
         self.distributor.write(GICD_ISENABLER + word, bit);
     }
 
-    /// Sends this CPU the software interrupt `intid`, 0 to 15.
-    pub fn interrupt_self(&self, intid: u32) {
-        let mpidr = MPIDR_EL1.get();
-        let cluster = (mpidr >> 32 & 0xff) << 48 | (mpidr >> 16 & 0xff) << 32 | (mpidr >> 8 & 0xff) << 16;
-        let target = cluster | u64::from(intid) << 24 | 1 << (mpidr & 0xf);
-        // SAFETY: an interrupt to ourselves, for which `crate::irq` has a handler.
+    /// Sends CPU `number` the software interrupt `intid`, 0 to 15.
+    pub fn interrupt(&self, number: usize, intid: u32) {
+        let target = self.targets[number].load(Ordering::Relaxed) | u64::from(intid) << 24;
+        // SAFETY: an interrupt for which `crate::irq` has a handler.
         unsafe { asm!("msr ICC_SGI1R_EL1, {}", "isb", in(reg) target) };
     }
 

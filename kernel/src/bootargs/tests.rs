@@ -48,6 +48,9 @@ fn sizes_and_switches() {
     let args = parsed("page-owner=on page_owner=off semihosting=on script=initrd mem=1G mem=2G");
     assert!(!args.page_owner && args.semihosting);
     assert_eq!((args.script, args.mem), (Some("initrd"), Some(2 << 30)));
+    let args = parsed("nr_cpus=4 maxcpus=2");
+    assert_eq!((args.nr_cpus, args.max_cpus), (Some(4), Some(2)));
+    assert_eq!(warnings("nr_cpus=0"), ["boot argument nr_cpus=0: '0' is not a number of processors, ignored"]);
 }
 
 #[test]

@@ -247,11 +247,12 @@ fn compound_has_order(_: &Zone, pfn: Pfn, state: PageState) -> Option<Fault> {
 }
 
 /// Everything managed was given to the allocator once at boot, and counted as freed. A page found bad while it was being
-/// freed was neither.
+/// freed was neither; a page that compaction took off the free lists was not counted as allocated.
 fn events_add_up<E: Env>(memory: &Memory<'_, E>, totals: &Totals) -> Option<Fault> {
     let zones = 0..memory.zone_types().len();
     let allocations: u64 = zones.map(|index| memory.zone_event(ZoneEvent::Pgalloc, index)).sum();
-    let held = (allocations + memory.totalram()).wrapping_sub(memory.event(VmEvent::Pgfree));
+    let taken: u64 = memory.zones().map(|zone| zone.compact.taken()).sum();
+    let held = (allocations + taken + memory.totalram()).wrapping_sub(memory.event(VmEvent::Pgfree));
     exceeds(Place::Machine, "number of allocated pages", totals.allocated, held)
         .or_else(|| exceeds(Place::Machine, "pgalloc less pgfree since boot", held, totals.allocated + memory.leaked()))
 }

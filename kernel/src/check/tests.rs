@@ -16,14 +16,14 @@ fn board() -> HostMachine {
     HostMachine::new("", &[(0x4000_0000, 64 * MIB, 0)], &[(0x4000_0000, 0x83000)])
 }
 
-fn findings(memory: &Memory<'_, HostEnv>) -> String {
+fn findings(memory: &Memory<'_, HostEnv<'_>>) -> String {
     let mut text = String::new();
     audit(memory).findings().for_each(|finding| writeln!(text, "{finding}").unwrap());
     text
 }
 
 /// Takes blocks of many orders and gives some of them back.
-fn churn(memory: &Memory<'_, HostEnv>) -> Vec<(Pfn, u32)> {
+fn churn(memory: &Memory<'_, HostEnv<'_>>) -> Vec<(Pfn, u32)> {
     let tasks = TaskTable::new("sh");
     let current = Current::new(tasks.init(), 0);
     let masks = [Gfp::GFP_KERNEL, Gfp::GFP_HIGHUSER_MOVABLE, Gfp::GFP_KERNEL | Gfp::__GFP_RECLAIMABLE];
@@ -75,7 +75,7 @@ fn the_totals_add_up() {
 }
 
 /// Breaks a machine after some use; checks which invariants tell.
-fn check_broken(expected: &[&str], break_it: impl FnOnce(&Memory<'_, HostEnv>, &[(Pfn, u32)])) -> String {
+fn check_broken(expected: &[&str], break_it: impl FnOnce(&Memory<'_, HostEnv<'_>>, &[(Pfn, u32)])) -> String {
     let machine = board();
     let memory = machine.memory();
     let held = churn(&memory);
@@ -87,7 +87,7 @@ fn check_broken(expected: &[&str], break_it: impl FnOnce(&Memory<'_, HostEnv>, &
 }
 
 /// A free block of the zone.
-fn free_block(memory: &Memory<'_, HostEnv>, order: u32) -> Pfn {
+fn free_block(memory: &Memory<'_, HostEnv<'_>>, order: u32) -> Pfn {
     let mut found = None;
     let zone = memory.populated_zones().next().unwrap();
     census::for_each_free(
@@ -175,7 +175,7 @@ fn a_boost_beyond_its_factor_is_a_warning() {
     let memory = machine.memory();
     let tasks = TaskTable::new("sh");
     let current = Current::new(tasks.init(), 0);
-    let take = |gfp| alloc_pages(&memory, &current, gfp, 3);
+    let take = |gfp| alloc_pages(&memory, &current, gfp | Gfp::__GFP_NORETRY, 3);
     let held: Vec<Pfn> = std::iter::from_fn(|| take(Gfp::GFP_HIGHUSER_MOVABLE).ok()).collect();
     held.iter().step_by(2).for_each(|&pfn| _ = free_pages(&memory, &current, pfn, 3).unwrap());
     (0..80).for_each(|_| _ = take(Gfp::GFP_KERNEL).unwrap());

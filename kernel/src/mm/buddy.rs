@@ -22,7 +22,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::list::List;
-use super::page::{Kind, PageState, Pages};
+use super::page::{Kind, PageFlags, PageState, Pages};
 use super::pageblock::Pageblocks;
 use crate::addr::{MAX_ORDER, Order, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::mmzone::MigrateType;
@@ -252,6 +252,21 @@ impl<'m> Buddy<'_, 'm> {
     #[inline(always)]
     pub fn taken(&self, order: Order, migratetype: MigrateType) -> PageState {
         PageState::new(Kind::Pcp, order, migratetype, self.zone)
+    }
+
+    /// Takes the free block at `index`, whose record is `state`, off its list and apart: into single pages of `owner`,
+    /// allocated with `flags`. The count of free pages follows. Linux: `__isolate_free_page`, `split_page`.
+    pub fn take_apart(&mut self, index: u32, state: PageState, flags: PageFlags, owner: u16) {
+        let (order, migratetype) = (state.order(), state.migratetype());
+        if order == Order::MAX {
+            self.blocks.write_records(self.pages, index);
+        }
+        self.unlink(index, order, migratetype);
+        self.counts.count(migratetype, -(order.nr_pages() as i64));
+        let page = self.taken(Order::ZERO, migratetype).to_allocated(flags, owner);
+        for index in index..index + order.nr_pages() as u32 {
+            self.pages.at(index).set_state(page);
+        }
     }
 
     /// Takes up to `max` single pages in a row from the smallest block of `migratetype`, as as many [`Buddy::take`]s of

@@ -58,6 +58,12 @@ pub fn pageblocks<E: Env>(memory: &Memory<'_, E>, zone: &Zone) -> [u64; MigrateT
     blocks
 }
 
+/// Pages of the machine in CMA pageblocks. Linux: `totalcma_pages`.
+pub fn totalcma<E: Env>(memory: &Memory<'_, E>) -> u64 {
+    let cma_blocks = |zone| pageblocks(memory, zone)[MigrateType::Cma as usize];
+    memory.populated_zones().map(cma_blocks).sum::<u64>() * PAGEBLOCK_NR_PAGES
+}
+
 /// Calls `visit` for every block on the zone's free lists, and `broken` for every list that cannot be walked.
 pub fn for_each_free<E: Env>(
     memory: &Memory<'_, E>,

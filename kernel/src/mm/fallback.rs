@@ -79,7 +79,7 @@ pub fn rmqueue_fallback(
 ) -> Option<Fallback> {
     let (found, from) = find_block(zone, control, order, migratetype, flags)?;
     let index = buddy.lists.list(found, from).first()?;
-    let steal = can_steal(control, found, migratetype);
+    let steal = can_steal(control.mobility_disabled, found, migratetype);
     steal_suitable(zone, &mut buddy, control, index, migratetype, flags, steal);
     let change_ownership = buddy.blocks.of(index).migratetype() == migratetype;
     Some(Fallback { index, order: found, from, change_ownership })
@@ -99,18 +99,28 @@ fn find_block(
         fallbacks(migratetype).into_iter().find(listed).map(|from| (order, from))
     };
     let largest = lowest.and_above().rev().find_map(at)?;
-    if !can_steal(control, largest.0, migratetype) && migratetype == MigrateType::Movable && largest.0 > order {
+    if !can_steal(control.mobility_disabled, largest.0, migratetype)
+        && migratetype == MigrateType::Movable
+        && largest.0 > order
+    {
         return order.and_above().find_map(at);
     }
     Some(largest)
 }
 
+/// Whether a request of `order` and `migratetype` could fall back on a free block of just that order and own its
+/// pageblock afterwards. Linux: `find_suitable_fallback` with `only_stealable`.
+pub fn has_stealable(zone: &Zone, mobility_disabled: bool, order: Order, migratetype: MigrateType) -> bool {
+    let listed = |&from: &MigrateType| zone.counts.orders(from) >> order.get() & 1 != 0;
+    can_steal(mobility_disabled, order, migratetype) && fallbacks(migratetype).iter().any(listed)
+}
+
 /// Whether a fallback on a block of `order` may take the rest of its pageblock too. Linux: `can_steal_fallback`.
-fn can_steal(control: &FallbackControl, order: Order, migratetype: MigrateType) -> bool {
+fn can_steal(mobility_disabled: bool, order: Order, migratetype: MigrateType) -> bool {
     order >= Order::PAGEBLOCK
         || order.get() >= Order::PAGEBLOCK.get() / 2
         || matches!(migratetype, MigrateType::Unmovable | MigrateType::Reclaimable)
-        || control.mobility_disabled
+        || mobility_disabled
 }
 
 /// Takes the block at `index`, or its whole pageblock, for `migratetype`. Linux: `steal_suitable_fallback`.
@@ -129,7 +139,7 @@ fn steal_suitable(
         return buddy.relink(index, state, migratetype);
     }
     if state.order() >= Order::PAGEBLOCK {
-        buddy.set_pageblocks(index, state.order(), pageblock_type(control, migratetype));
+        buddy.set_pageblocks(index, state.order(), pageblock_type(control.mobility_disabled, migratetype));
         return buddy.relink(index, state, migratetype);
     }
     boost_watermark(zone, control);
@@ -163,7 +173,7 @@ fn steal_pageblock(
         _ => 0,
     };
     if free + alike >= PAGEBLOCK_NR_PAGES / 2 || control.mobility_disabled {
-        buddy.blocks.set_migratetype(index, pageblock_type(control, migratetype));
+        buddy.blocks.set_migratetype(index, pageblock_type(control.mobility_disabled, migratetype));
     }
 }
 
@@ -174,8 +184,8 @@ fn is_movable(state: PageState) -> bool {
 
 /// The type a pageblock gets: without mobility grouping every retyped block is Unmovable. Linux:
 /// `set_pageblock_migratetype`.
-fn pageblock_type(control: &FallbackControl, migratetype: MigrateType) -> MigrateType {
-    if control.mobility_disabled && (migratetype as usize) < MigrateType::PCPTYPES {
+pub(super) fn pageblock_type(mobility_disabled: bool, migratetype: MigrateType) -> MigrateType {
+    if mobility_disabled && (migratetype as usize) < MigrateType::PCPTYPES {
         MigrateType::Unmovable
     } else {
         migratetype
@@ -232,7 +242,7 @@ pub fn unreserve_highatomic(
             let reserved = zone.nr_reserved_highatomic();
             zone.nr_reserved_highatomic.store(reserved - PAGEBLOCK_NR_PAGES.min(reserved), Relaxed);
         }
-        buddy.blocks.set_migratetype(index, pageblock_type(control, migratetype));
+        buddy.blocks.set_migratetype(index, pageblock_type(control.mobility_disabled, migratetype));
         if buddy.move_pageblock(index, &control.limits.into(), migratetype, |_| ()) > 0 {
             return true;
         }

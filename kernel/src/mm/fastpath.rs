@@ -50,7 +50,7 @@ pub(super) fn alloc_page<E: Env>(
 
 /// Takes the first page of this CPU's list, if it has one that is as it must be.
 #[inline(always)]
-fn take_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, gfp: Gfp) -> Option<u32> {
+pub(super) fn take_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, gfp: Gfp) -> Option<u32> {
     let (pages, pin) = (memory.pages, memory.pin());
     let mut lists = zone.pcp.local(&pin);
     let pageset = lists.shared();
@@ -79,7 +79,7 @@ fn refill_and_take<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: 
     drop(lists);
     drop(pin);
     let index = take_page(memory, current, zone, gfp)?;
-    freelist::wake_for_boost(zone);
+    freelist::wake_for_boost(memory, current, zone);
     Some(index)
 }
 

@@ -77,6 +77,18 @@ mod tests {
     }
 
     #[test]
+    fn t56_the_index_tells_lack_of_memory_from_lack_of_order() {
+        let blocks = |count, order: usize| {
+            let mut nr_free = NrFree::default();
+            nr_free[order] = count;
+            nr_free
+        };
+        let index = |count, order, wanted| extfrag_index(&blocks(count, order), Order::new(wanted).unwrap());
+        assert_eq!([index(4096, 0, 4), index(100, 0, 4), index(2, 3, 4)], [938, 928, 0]);
+        assert_eq!([index(12, 8, 9), index(64, 6, 9), index(0, 0, 4), index(1, 9, 4)], [417, 860, 0, -1000]);
+    }
+
+    #[test]
     fn one_block_that_is_nearly_large_enough_is_below_zero() {
         check(&[1], 1, 1000, -500);
     }

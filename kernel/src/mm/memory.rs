@@ -10,23 +10,31 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::kmem_cache::SlabCaches;
 use super::node::Node;
+use super::oom_state::OomState;
 use super::page::Pages;
 use super::page_owner::PageOwners;
 use super::pageblock::Pageblocks;
+use super::printed::Printed;
 use super::sysctl::Sysctls;
 use super::zone::Zone;
-use crate::addr::{Pfn, PfnRange};
+use crate::addr::{Pfn, PfnRange, PhysAddr};
 use crate::gfp::{Gfp, ZoneTable};
-use crate::mmzone::{MAX_NR_ZONES, MAX_NUMNODES, NR_CPUS, NodeId, ZoneType};
+use crate::mmzone::{MAX_NR_ZONES, MAX_NUMNODES, NR_CPUS, NodeId, NodeMask, ZoneType};
 use crate::quirks::{Quirk, Quirks};
+use crate::sched::{Scheduler, WaitQueue};
 use crate::sync::{LocalIrq, Pin};
-use crate::task::Current;
+use crate::task::{Current, TaskTable};
 use crate::trace::{Event, Stamp, Tracer};
-use crate::vmstat::{EventCounters, VmEvent, ZoneEvent};
+use crate::vmstat::{EventCounters, LabEvent, VmEvent, ZoneEvent};
 
-/// The machine as the allocator needs it. Host and target implement it; so may a test.
-pub trait Env {
+pub mod owner;
+
+use owner::PageOwner;
+
+/// The machine as the allocator needs it. Host and target implement it; so may a test. Its CPUs and threads share it.
+pub trait Env: Sync {
     /// The CPU that runs the caller.
     type Irq: LocalIrq;
     /// Where events go.
@@ -34,6 +42,13 @@ pub trait Env {
 
     /// The CPU that runs the caller.
     fn irq(&self) -> &Self::Irq;
+
+    /// Runs `work` on every CPU with that CPU's number, and returns when all are done: on the others in an interrupt
+    /// handler, here with interrupts masked. Not from an interrupt handler. Linux: `on_each_cpu`.
+    fn on_each_cpu(&self, work: &(dyn Fn(usize) + Sync)) {
+        let pin = self.irq().pin();
+        work(pin.cpu());
+    }
 
     /// Where events go.
     fn tracer(&self) -> &Self::Tracer;
@@ -46,6 +61,41 @@ pub trait Env {
 
     /// The first byte of `nr_pages` pages at `pfn` that differs from `byte`: its offset and what it is.
     fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)>;
+
+    /// Copies the page `from` to the page `to`.
+    fn copy_page(&self, from: Pfn, to: Pfn);
+
+    /// Writes the page `pfn`: `word(n)` is its `n`th word of 8 bytes, lowest byte first.
+    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64);
+
+    /// Reads the page `pfn`, word by word as [`Env::write_page`] writes it.
+    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64));
+
+    /// The word of 8 bytes at `addr`, a multiple of 8 in a page that the caller owns, lowest byte first.
+    fn read_word(&self, addr: PhysAddr) -> u64;
+
+    /// Writes what [`Env::read_word`] reads.
+    fn write_word(&self, addr: PhysAddr, word: u64);
+
+    /// Threads.
+    type Sched: Scheduler;
+
+    /// Who runs, and who waits.
+    fn sched(&self) -> &Self::Sched;
+
+    /// Those who own pages.
+    type Owner: PageOwner;
+
+    /// Those who own pages on LRU lists, and movable ones.
+    fn owner(&self) -> &Self::Owner;
+
+    /// Every task.
+    fn tasks(&self) -> &TaskTable;
+
+    /// What the machine calls itself in its device tree, if it has one: the model.
+    fn hardware_name(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Why a request needs more than the plain fast path; none applies as a rule, which one load tells.
@@ -68,44 +118,6 @@ pub enum Hook {
     Quirk = 1 << 6,
     /// NUMA hits and misses are not counted.
     NumaStatOff = 1 << 7,
-}
-
-/// Messages that are printed once per boot. Linux: `WARN_ONCE`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum WarnOnce {
-    /// An order of 11 or more was asked for.
-    OrderTooHigh = 1 << 0,
-    /// `__GFP_NOFAIL` with an order above 1.
-    NoFailOrder = 1 << 1,
-}
-
-/// A message that is printed at most so often. Linux: `DEFINE_RATELIMIT_STATE`.
-#[derive(Default)]
-pub struct RateLimit {
-    begin_ns: AtomicU64,
-    printed: AtomicU32,
-    missed: AtomicU32,
-}
-
-impl RateLimit {
-    /// Whether one more may be printed, `burst` within `interval_ns`; with the number suppressed before it, once.
-    pub fn admit(&self, now_ns: u64, interval_ns: u64, burst: u32) -> Option<u32> {
-        let begin = self.begin_ns.load(Relaxed);
-        let mut suppressed = 0;
-        if begin == 0 || now_ns.saturating_sub(begin) > interval_ns {
-            self.begin_ns.store(now_ns.max(1), Relaxed);
-            suppressed = self.missed.swap(0, Relaxed);
-            self.printed.store(0, Relaxed);
-        }
-        if self.printed.load(Relaxed) < burst {
-            self.printed.fetch_add(1, Relaxed);
-            Some(suppressed)
-        } else {
-            self.missed.fetch_add(1, Relaxed);
-            None
-        }
-    }
 }
 
 /// Slots for all zones of all nodes: node times [`MAX_NR_ZONES`] plus index.
@@ -143,19 +155,22 @@ pub struct Memory<'m, E> {
     pub quirks: Quirks,
     /// Who allocated which page, if that is recorded.
     pub page_owners: PageOwners<'m>,
+    /// Caches of objects smaller than pages; none until whoever makes the machine hands them over.
+    pub slabs: SlabCaches<'m>,
     pub(super) totalram: AtomicU64,
     pub(super) totalreserve: AtomicU64,
     /// Pages that were found bad and are kept out of use.
     pub(super) leaked: AtomicU64,
     /// Zone selectors that contradict each other.
     pub bad_zone_requests: AtomicU64,
-    warned: AtomicU32,
-    /// Reports of bad pages: 60 a minute.
-    pub(super) bad_page_limit: RateLimit,
-    /// Reports of sleeping in atomic context: one a second.
-    pub(super) sleep_limit: RateLimit,
-    /// Reports of overwritten poison: 10 within 5 seconds.
-    pub(super) poison_limit: RateLimit,
+    /// Changes whenever a task may use other nodes than before. Linux: `mems_allowed_seq`.
+    cpuset_seq: AtomicU32,
+    /// What was reported so far.
+    pub printed: Printed,
+    /// The OOM killer's state.
+    pub oom: OomState,
+    /// Where those wait who want a page that is locked, or under writeback. Linux: `page_waitqueue`.
+    pub page_wait: WaitQueue,
 }
 
 impl<'m, E: Env> Memory<'m, E> {
@@ -190,14 +205,15 @@ impl<'m, E: Env> Memory<'m, E> {
             sysctl: Sysctls::new(zone_types),
             quirks,
             page_owners: PageOwners::default(),
+            slabs: SlabCaches::default(),
             totalram: AtomicU64::new(0),
             totalreserve: AtomicU64::new(0),
             leaked: AtomicU64::new(0),
             bad_zone_requests: AtomicU64::new(0),
-            warned: AtomicU32::new(0),
-            bad_page_limit: RateLimit::default(),
-            sleep_limit: RateLimit::default(),
-            poison_limit: RateLimit::default(),
+            cpuset_seq: AtomicU32::new(0),
+            printed: Printed::default(),
+            oom: OomState::default(),
+            page_wait: WaitQueue::new(),
         }
     }
 
@@ -237,6 +253,11 @@ impl<'m, E: Env> Memory<'m, E> {
     /// The zones that have memory, node by node.
     pub fn populated_zones(&self) -> impl Iterator<Item = &Zone> {
         self.zones().filter(|zone| zone.is_populated())
+    }
+
+    /// The nodes that have memory. Linux: `node_states[N_MEMORY]`.
+    pub fn nodes_with_memory(&self) -> NodeMask {
+        self.populated_zones().fold(NodeMask::default(), |nodes, zone| nodes.with(zone.node))
     }
 
     /// The zone with number `id`, as page records have it.
@@ -347,14 +368,43 @@ impl<'m, E: Env> Memory<'m, E> {
         self.env.tracer().record(stamp, event);
     }
 
-    /// Whether `warning` comes up for the first time.
-    pub fn warn_once(&self, warning: WarnOnce) -> bool {
-        self.warned.fetch_or(warning as u32, Relaxed) & warning as u32 == 0
+    /// What changes when a task may use other nodes than before. Linux: `read_mems_allowed_begin`.
+    pub fn cpuset_cookie(&self) -> u32 {
+        self.cpuset_seq.load(Relaxed)
     }
 
-    /// Forgets which warnings came up. Linux: `/sys/kernel/debug/clear_warn_once`.
-    pub fn clear_warn_once(&self) {
-        self.warned.store(0, Relaxed);
+    /// Notes that a task may use other nodes than before: attempts that are under way start again.
+    pub fn cpusets_changed(&self) {
+        self.cpuset_seq.fetch_add(1, Relaxed);
+    }
+
+    /// Counts `n` more of `event`. Linux: `count_vm_events`.
+    pub fn count(&self, event: VmEvent, n: u64) {
+        let pin = self.pin();
+        self.events[pin.cpu()].add(event, n);
+    }
+
+    /// Counts `n` more of `event` for the zones of `index`. Linux: `__count_zid_vm_events`.
+    pub fn count_zone(&self, event: ZoneEvent, index: usize, n: u64) {
+        let pin = self.pin();
+        self.events[pin.cpu()].add_zone(event, index, n);
+    }
+
+    /// Counts an event that Linux does not count.
+    pub fn count_lab(&self, event: LabEvent) {
+        self.count_labs([event]);
+    }
+
+    /// Counts events that Linux does not count.
+    #[inline(always)]
+    pub fn count_labs<const N: usize>(&self, events: [LabEvent; N]) {
+        let pin = self.pin();
+        events.iter().for_each(|event| self.events[pin.cpu()].add_lab(*event, 1));
+    }
+
+    /// Sum over all CPUs of an event that Linux does not count.
+    pub fn lab_event(&self, event: LabEvent) -> u64 {
+        self.events.iter().map(|cpu| cpu.get_lab(event)).sum()
     }
 
     /// What CPU `cpu` counted.
@@ -383,19 +433,5 @@ impl<'m, E: Env> Memory<'m, E> {
 impl<E> fmt::Debug for Memory<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Memory of {:?}", self.pages.span())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_limit_lets_a_burst_through_and_counts_the_rest() {
-        let limit = RateLimit::default();
-        let admitted: Vec<_> = (1..=4).map(|now| limit.admit(now, 100, 2)).collect();
-        assert_eq!(admitted, [Some(0), Some(0), None, None]);
-        assert_eq!(limit.admit(102, 100, 2), Some(2));
-        assert_eq!(limit.admit(103, 100, 2), Some(0));
     }
 }

@@ -1,13 +1,19 @@
-//! A node: memory that is equally far from a CPU, with its zonelists.
+//! A node: memory that is equally far from a CPU, with its zonelists, its LRU lists and the state of its daemons.
 //!
 //! Linux: `struct pglist_data`. Its zones are kept with all others in [`super::memory::Memory`], so that a page record
 //! can name its zone by one number.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use bitflags::bitflags;
+
+use super::lru::Lruvec;
 use super::zonelist::Zonelist;
 use crate::addr::PfnRange;
+use crate::daemon::Daemon;
 use crate::mmzone::{MAX_NUMNODES, NodeId};
+use crate::sched::WaitQueue;
+use crate::sync::SpinLock;
 use crate::vmstat::NodeStat;
 
 /// Distance of a node to itself.
@@ -34,6 +40,78 @@ pub struct Node {
     /// Pages that the node keeps from ordinary use.
     pub(super) totalreserve: AtomicU64,
     stats: [AtomicU64; NodeStat::COUNT],
+    /// The reclaimable pages.
+    pub(super) lru: SpinLock<Lruvec>,
+    /// Evictions and activations of file pages so far: the clock by which refaults are measured. Linux: `inactive_age`.
+    pub(super) inactive_age: AtomicU64,
+    /// `workingset_activate` when reclaim last ended. Linux: `refaults` of `struct lruvec`.
+    pub(super) refaults: AtomicU64,
+    /// What the node's kswapd is asked for, and how it fares.
+    pub kswapd: Kswapd,
+    /// What the node's kcompactd is asked for.
+    pub kcompactd: Kcompactd,
+    /// Tasks that wait until kswapd has made room. Linux: `pfmemalloc_wait`.
+    pub pfmemalloc_wait: WaitQueue,
+    /// What reclaim found out: [`NodeFlags`].
+    flags: AtomicU32,
+}
+
+bitflags! {
+    /// What kswapd found at the tail of the LRU lists. Linux: `enum pgdat_flags`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct NodeFlags: u32 {
+        /// Dirty pages of a congested device.
+        const CONGESTED = 1 << 0;
+        /// Many dirty file pages.
+        const DIRTY = 1 << 1;
+        /// Many pages under writeback.
+        const WRITEBACK = 1 << 2;
+    }
+}
+
+/// `kswapd_failures` from which kswapd is hopeless. Linux: `MAX_RECLAIM_RETRIES`.
+pub const MAX_RECLAIM_RETRIES: u32 = 16;
+
+/// The state of a node's kswapd: requests are merged into it, and it is woken. Linux: `kswapd_*` of `pg_data_t`.
+#[derive(Debug, Default)]
+pub struct Kswapd {
+    /// Whether it sleeps, and the way to wake it.
+    pub daemon: Daemon,
+    /// The highest order asked for.
+    pub order: AtomicU32,
+    /// One more than the highest zone index asked for; 0 for none.
+    classzone: AtomicU32,
+    /// Runs in a row that reclaimed nothing.
+    pub failures: AtomicU32,
+}
+
+impl Kswapd {
+    /// The highest zone index asked for since kswapd last looked. Linux: `kswapd_classzone_idx`, whose
+    /// `MAX_NR_ZONES` is our `None`.
+    pub fn classzone(&self) -> Option<usize> {
+        self.classzone.load(Relaxed).checked_sub(1).map(|index| index as usize)
+    }
+
+    /// Sets what [`Kswapd::classzone`] returns.
+    pub fn set_classzone(&self, index: Option<usize>) {
+        self.classzone.store(index.map_or(0, |index| index as u32 + 1), Relaxed);
+    }
+
+    /// Whether it has failed so often that nobody should wait for it.
+    pub fn is_hopeless(&self) -> bool {
+        self.failures.load(Relaxed) >= MAX_RECLAIM_RETRIES
+    }
+}
+
+/// The state of a node's kcompactd. Linux: `kcompactd_*` of `pg_data_t`.
+#[derive(Debug, Default)]
+pub struct Kcompactd {
+    /// Whether it sleeps, and the way to wake it.
+    pub daemon: Daemon,
+    /// The highest order asked for; 0 for nothing to do.
+    pub max_order: AtomicU32,
+    /// Up to which zone index.
+    pub classzone: AtomicU32,
 }
 
 impl Node {
@@ -49,12 +127,39 @@ impl Node {
             thisnode: Zonelist::default(),
             totalreserve: AtomicU64::new(0),
             stats: Default::default(),
+            lru: SpinLock::new(Lruvec::EMPTY),
+            inactive_age: AtomicU64::new(0),
+            refaults: AtomicU64::new(0),
+            kswapd: Kswapd::default(),
+            kcompactd: Kcompactd::default(),
+            pfmemalloc_wait: WaitQueue::new(),
+            flags: AtomicU32::new(0),
         }
     }
 
     /// A counter of the node. Linux: `node_page_state`.
     pub fn stat(&self, stat: NodeStat) -> u64 {
         self.stats[stat.index()].load(Relaxed)
+    }
+
+    /// Changes a counter of the node. Linux: `mod_node_page_state`.
+    pub fn add_stat(&self, stat: NodeStat, delta: i64) {
+        self.stats[stat.index()].fetch_add(delta as u64, Relaxed);
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn has(&self, flags: NodeFlags) -> bool {
+        NodeFlags::from_bits_retain(self.flags.load(Relaxed)).contains(flags)
+    }
+
+    /// Sets `flags`.
+    pub fn set_flags(&self, flags: NodeFlags) {
+        self.flags.fetch_or(flags.bits(), Relaxed);
+    }
+
+    /// Clears `flags`.
+    pub fn clear_flags(&self, flags: NodeFlags) {
+        self.flags.fetch_and(!flags.bits(), Relaxed);
     }
 
     /// Pages that the node keeps from ordinary use. Linux: `totalreserve_pages` of `pg_data_t`.

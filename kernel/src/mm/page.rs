@@ -15,7 +15,10 @@
 //! Linux does more: 64 bytes with unions for a dozen users, and sections so that large holes cost nothing.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Relaxed, Release},
+};
 
 use bitflags::bitflags;
 
@@ -71,10 +74,12 @@ bitflags! {
         const RECLAIM = 1 << 11;
         /// Movable though not on an LRU list.
         const MOVABLE = 1 << 12;
-        /// Broken memory.
-        const HWPOISON = 1 << 13;
-        /// Every sub-page has a reference count of its own.
-        const SPLIT = 1 << 14;
+        /// Was in active use before it was deactivated.
+        const WORKINGSET = 1 << 13;
+        /// Has a slot of the swap space.
+        const SWAPCACHE = 1 << 14;
+        /// The content is there.
+        const UPTODATE = 1 << 15;
 
         /// None of these may be set when a page is freed. Linux: `PAGE_FLAGS_CHECK_AT_FREE`.
         const CHECK_AT_FREE = Self::LOCKED.bits() | Self::LRU.bits() | Self::ACTIVE.bits() | Self::WRITEBACK.bits()
@@ -147,6 +152,12 @@ impl PageState {
     #[must_use]
     pub const fn with_flags(self, flags: PageFlags) -> PageState {
         PageState(self.0 & !(0xffff << FLAGS_SHIFT) | (flags.bits() as u64) << FLAGS_SHIFT)
+    }
+
+    /// The same page with another owner.
+    #[must_use]
+    pub const fn with_owner(self, owner: u16) -> PageState {
+        PageState(self.0 & !(0xffff << OWNER_SHIFT) | (owner as u64) << OWNER_SHIFT)
     }
 
     /// What the page is.
@@ -285,11 +296,77 @@ impl Page {
         self.state.fetch_add(u64::from(references) << COUNT_SHIFT, Relaxed);
     }
 
+    /// Adds a reference to a page that somebody else may be about to free; whether it still had one.
+    ///
+    /// Linux: `get_page_unless_zero`.
+    pub fn get_unless_zero(&self) -> bool {
+        let more = |bits| (PageState(bits).count() > 0).then_some(bits + (1 << COUNT_SHIFT));
+        self.state.fetch_update(AcqRel, Relaxed, more).is_ok()
+    }
+
+    /// Takes a page off an LRU list as far as its record goes: one reference more, and not [`PageFlags::LRU`] any more;
+    /// `false` when somebody frees it right now.
+    ///
+    /// Linux: `__isolate_lru_page`.
+    pub fn isolate(&self) -> bool {
+        let isolated = |bits| {
+            let listed = bits & !((PageFlags::LRU.bits() as u64) << FLAGS_SHIFT);
+            (PageState(bits).count() > 0).then_some(listed + (1 << COUNT_SHIFT))
+        };
+        self.state.fetch_update(AcqRel, Relaxed, isolated).is_ok()
+    }
+
+    /// Takes all references of a page that has exactly `expected`, so that nobody can get a new one; whether it had.
+    /// Linux: `page_ref_freeze`.
+    pub fn freeze(&self, expected: u16) -> bool {
+        let frozen = |bits| (PageState(bits).count() == expected).then_some(bits & !(0xffff << COUNT_SHIFT));
+        self.state.fetch_update(AcqRel, Relaxed, frozen).is_ok()
+    }
+
+    /// Gives a frozen page `references`. Linux: `page_ref_unfreeze`.
+    pub fn unfreeze(&self, references: u16) {
+        self.state.fetch_or(u64::from(references) << COUNT_SHIFT, Release);
+    }
+
+    /// Sets `flags`, whoever else changes the page; those that were set before. Linux: `SetPage...`, `TestSetPage...`.
+    pub fn set_flags(&self, flags: PageFlags) -> PageFlags {
+        PageState(self.state.fetch_or((flags.bits() as u64) << FLAGS_SHIFT, AcqRel)).flags() & flags
+    }
+
+    /// Clears `flags`, whoever else changes the page; those that were set before. Linux: `ClearPage...`,
+    /// `TestClearPage...`.
+    pub fn clear_flags(&self, flags: PageFlags) -> PageFlags {
+        PageState(self.state.fetch_and(!((flags.bits() as u64) << FLAGS_SHIFT), AcqRel)).flags() & flags
+    }
+
+    /// Sets who holds the page, whoever else changes its marks.
+    pub fn set_owner(&self, owner: u16) {
+        let owned = |bits| Some(bits & !(0xffff << OWNER_SHIFT) | u64::from(owner) << OWNER_SHIFT);
+        let _ = self.state.fetch_update(AcqRel, Relaxed, owned);
+    }
+
+    /// Locks the page; whether nobody had. Linux: `trylock_page`.
+    pub fn try_lock(&self) -> bool {
+        self.set_flags(PageFlags::LOCKED).is_empty()
+    }
+
+    /// The page's flags.
+    #[inline(always)]
+    pub fn flags(&self) -> PageFlags {
+        self.state().flags()
+    }
+
     /// Drops one reference; whether it was the last. Linux: `put_page_testzero`.
     #[inline(always)]
     pub fn put_testzero(&self) -> bool {
-        let before = PageState(self.state.fetch_sub(1 << COUNT_SHIFT, core::sync::atomic::Ordering::AcqRel));
+        let before = PageState(self.state.fetch_sub(1 << COUNT_SHIFT, AcqRel));
         before.count() == 1
+    }
+
+    /// Drops `references` at once; whether these were the last. Linux: `page_ref_sub_and_test`.
+    pub fn sub_and_test(&self, references: u16) -> bool {
+        let before = PageState(self.state.fetch_sub(u64::from(references) << COUNT_SHIFT, AcqRel));
+        before.count() == references
     }
 
     /// Next page of the list, or [`NIL`].

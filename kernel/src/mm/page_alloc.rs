@@ -13,9 +13,13 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::alloc_context::AllocContext;
 use super::fastpath;
 use super::freelist;
-use super::memory::{Env, Hook, Memory, WarnOnce};
+use super::memory::{BestZones, Env, Hook, Memory};
 use super::page::{PageFlags, PageState};
 use super::prep::{self, FreeError};
+use super::printed::WarnOnce;
+use super::sleep;
+use super::slowpath::{self, Refusal, hurried};
+use super::warn;
 use super::zone::AllocFlags;
 use super::zonelist::Zonelist;
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
@@ -35,6 +39,13 @@ pub enum AllocError {
         /// The order.
         order: Order,
     },
+    /// The caller called the request off while it waited.
+    Interrupted {
+        /// The mask.
+        gfp: Gfp,
+        /// The order.
+        order: Order,
+    },
     /// Orders end at 10.
     OrderTooHigh(u32),
     /// The mask says movable and reclaimable at once.
@@ -46,6 +57,9 @@ impl fmt::Display for AllocError {
         match self {
             AllocError::NoMemory { gfp, order } => {
                 write!(f, "page allocation failure: order:{order}, mode:{}", gfp.mode())
+            }
+            AllocError::Interrupted { gfp, order } => {
+                write!(f, "interrupted: order:{order}, mode:{}", gfp.mode())
             }
             AllocError::OrderTooHigh(order) => write!(f, "order must be 0..10 (MAX_ORDER is 11), not {order}"),
             AllocError::TwoMobilities(gfp) => {
@@ -74,6 +88,24 @@ pub fn alloc_pages<E: Env>(
     };
     match fast {
         Some(index) => Ok(memory.pages.pfn(index)),
+        None => alloc_pages_slowly(memory, current, gfp, order, best),
+    }
+}
+
+/// [`alloc_pages`] when the preferred zone could not serve it at once.
+#[inline(never)]
+fn alloc_pages_slowly<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    gfp: Gfp,
+    order: u32,
+    best: &BestZones,
+) -> Result<Pfn, AllocError> {
+    match hurried::alloc_pages(memory, current, gfp, order, best) {
+        Some(Ok(index)) => Ok(memory.pages.pfn(index)),
+        Some(Err(_)) => {
+            Err(AllocError::NoMemory { gfp: current.task.scoped(gfp), order: Order::new(order).unwrap_or_default() })
+        }
         None => alloc_pages_carefully(memory, current, gfp, order, memory.cpu_node[current.cpu], None),
     }
 }
@@ -140,7 +172,7 @@ fn alloc_pages_carefully<E: Env>(
     node: NodeId,
     nodes: Option<NodeMask>,
 ) -> Result<Pfn, AllocError> {
-    let Some(order) = Order::new(order) else { return Err(order_too_high(memory, gfp, order)) };
+    let Some(order) = Order::new(order) else { return Err(order_too_high(memory, current, gfp, order)) };
     let gfp = gfp & memory.gfp_allowed();
     let Some(migratetype) = gfp.migratetype() else {
         log::warn!("WARN: gfp MOVABLE|RECLAIMABLE");
@@ -165,14 +197,23 @@ fn alloc_pages_carefully<E: Env>(
         narrow_to_cpuset(memory, current, &mut ac);
     }
     if gfp.intersects(current.forbidden()) {
-        prep::report_might_sleep(memory, current);
+        sleep::report_might_sleep(memory, current, "mm/page_alloc.c:4486");
     }
-    let page = match first_attempt(memory, current, &mut ac) {
-        Some(index) => Ok(memory.pages.pfn(index)),
-        None => Err(AllocError::NoMemory { gfp, order }),
+    let found = match first_attempt(memory, current, &mut ac) {
+        Some(index) => Ok(index),
+        None => {
+            ac.gfp = gfp;
+            ac.nodemask = nodes;
+            slowpath::alloc_pages_slowpath(memory, current, &mut ac)
+        }
     };
-    memory.trace(current, || Kmem::MmPageAlloc { page: page.ok(), order, migratetype: ac.migratetype, gfp });
-    page
+    let page = found.map(|index| memory.pages.pfn(index));
+    let AllocContext { migratetype, gfp, .. } = ac;
+    memory.trace(current, || Kmem::MmPageAlloc { page: page.ok(), order, migratetype, gfp });
+    page.map_err(|refusal| match refusal {
+        Refusal::NoMemory => AllocError::NoMemory { gfp, order },
+        Refusal::Interrupted => AllocError::Interrupted { gfp, order },
+    })
 }
 
 /// The fast path: no reserve below Low is touched, nothing waits. Linux: `prepare_alloc_pages`, `finalise_ac`.
@@ -222,9 +263,9 @@ fn narrow_to_cpuset<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &
 }
 
 #[cold]
-fn order_too_high<E: Env>(memory: &Memory<'_, E>, gfp: Gfp, order: u32) -> AllocError {
-    if !gfp.contains(Gfp::__GFP_NOWARN) && memory.warn_once(WarnOnce::OrderTooHigh) {
-        log::warn!("WARNING: order {order} is not below MAX_ORDER (11)");
+fn order_too_high<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, order: u32) -> AllocError {
+    if !gfp.contains(Gfp::__GFP_NOWARN) {
+        warn::warn_on_once(memory, current, WarnOnce::OrderTooHigh);
     }
     AllocError::OrderTooHigh(order)
 }

@@ -142,9 +142,11 @@ impl<'m> Pageblocks<'m> {
         self.bytes.len()
     }
 
-    fn update(self, index: u32, change: impl FnOnce(u8) -> u8) {
+    /// Changes a byte, whoever else does: marks to skip are set without the zone's lock. Linux:
+    /// `set_pfnblock_flags_mask`.
+    fn update(self, index: u32, change: impl Fn(u8) -> u8) {
         let byte = &self.bytes[(index >> PAGEBLOCK_ORDER) as usize];
-        byte.store(change(byte.load(Relaxed)), Relaxed);
+        let _ = byte.fetch_update(Relaxed, Relaxed, |byte| Some(change(byte)));
     }
 }
 
@@ -155,6 +157,8 @@ pub fn pageblock_start(pfn: Pfn) -> Pfn {
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::AtomicBool;
+
     use super::*;
     use crate::addr::PfnRange;
     use crate::mm::page::Kind;
@@ -192,6 +196,29 @@ mod tests {
         assert_eq!(blocks.head_of(&pages, 11).map(|(head, _)| head), Some(8));
         assert!(blocks.head_of(&pages, 12).is_none());
         assert!(blocks.head_of(&pages, 7).is_none());
+    }
+
+    #[test]
+    fn marks_of_two_cpus_do_not_undo_each_other() {
+        let bytes = [AtomicU8::new(0)];
+        let (blocks, done) = (Pageblocks::new(&bytes), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    blocks.set_skip(0, true);
+                    blocks.set_skip(0, false);
+                }
+            });
+            let rounds = if cfg!(miri) { 20 } else { 50_000 };
+            let undone = (0..rounds).find(|n| {
+                let migratetype = MigrateType::ALL[n % 2];
+                blocks.set_migratetype(0, migratetype);
+                // Time for the other's store, if it has loaded what was there before.
+                (0..20).any(|_| blocks.of(0).migratetype() != migratetype)
+            });
+            done.store(true, Relaxed);
+            assert_eq!(undone, None);
+        });
     }
 
     #[test]

@@ -10,12 +10,13 @@ use core::fmt;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
-use super::memory::{Env, Hook, Memory, WarnOnce};
+use super::memory::{Env, Hook, Memory};
 use super::page::{Kind, PageFlags, PageState};
 use super::zone::AllocFlags;
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::task::Current;
+use crate::vmstat::LabEvent;
 
 /// What a free page is filled with when poisoning is on. Linux: `PAGE_POISON`.
 pub const PAGE_POISON: u8 = 0xaa;
@@ -44,6 +45,9 @@ pub(super) fn prep_new_page<E: Env>(
 ) -> u32 {
     let page = memory.pages.at(index);
     page.set_state(page.state().to_allocated(page_flags(ac, flags), current.task.pid()));
+    if flags.contains(AllocFlags::NO_WATERMARKS) {
+        memory.count_lab(LabEvent::NowmarkAlloc);
+    }
     let hooks = memory.hooks() & (Hook::Poison as u32 | Hook::PageOwner as u32);
     if hooks != 0 || ac.gfp.contains(Gfp::__GFP_ZERO) {
         prep_content(memory, current, ac, index);
@@ -70,7 +74,7 @@ fn prep_content<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &Allo
 
 /// Linux: `check_poison_mem`.
 fn report_poison<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, at: u64, byte: u8) {
-    if memory.poison_limit.admit(memory.env.now_ns(), 5_000_000_000, 10).is_none() {
+    if memory.printed.poison.admit(memory.env.now_ns(), 5_000_000_000, 10).is_none() {
         return;
     }
     let what = if (byte ^ PAGE_POISON).count_ones() == 1 { "single bit error" } else { "memory corruption" };
@@ -103,7 +107,7 @@ fn leak<E: Env>(memory: &Memory<'_, E>, index: u32, order: Order) {
 /// At most 60 a minute. Linux: `bad_page`.
 #[cold]
 fn report_bad_page<E: Env>(memory: &Memory<'_, E>, comm: &str, pfn: Pfn, reason: &str) {
-    let Some(suppressed) = memory.bad_page_limit.admit(memory.env.now_ns(), 60_000_000_000, 60) else { return };
+    let Some(suppressed) = memory.printed.bad_page.admit(memory.env.now_ns(), 60_000_000_000, 60) else { return };
     if suppressed > 0 {
         log::error!("BUG: Bad page state: {suppressed} messages suppressed");
     }
@@ -178,6 +182,24 @@ pub(super) fn free_pages_prepare<E: Env>(
     Ok(Some((index, state)))
 }
 
+/// The state of a block whose last reference is gone, when it may be freed; else that is reported, and the block is kept
+/// out of use.
+pub(super) fn free_unreferenced_prepare<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    index: u32,
+) -> Option<PageState> {
+    let (state, pfn) = (memory.pages.at(index).state(), memory.pages.pfn(index));
+    if !state.is_freeable(state.order().get(), 0) {
+        refuse(memory, current, pfn, state.order().get());
+        return None;
+    }
+    if memory.has(Hook::Poison) {
+        memory.env.fill_pages(pfn, state.order().nr_pages(), PAGE_POISON);
+    }
+    Some(state)
+}
+
 /// Says what is wrong with freeing the block, in a report and as an error.
 #[cold]
 fn refuse<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, pfn: Pfn, order: u32) -> FreeError {
@@ -208,28 +230,4 @@ fn misuse<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, order: u32) -> FreeError {
         Kind::Allocated if state.order().get() != order => FreeError::WrongOrder(pfn, state.order(), order),
         Kind::Allocated => FreeError::Flags(pfn, state.flags() & PageFlags::CHECK_AT_FREE),
     }
-}
-
-/// `__GFP_NOFAIL` was never meant for more than two pages. Linux: the warning in `rmqueue`.
-#[cold]
-pub(super) fn warn_nofail_order<E: Env>(memory: &Memory<'_, E>, ac: &AllocContext<'_>) {
-    if memory.warn_once(WarnOnce::NoFailOrder) {
-        log::warn!("WARNING: __GFP_NOFAIL request of order {} ({:#x})", ac.order, ac.gfp);
-    }
-}
-
-/// A request that may sleep came from where sleeping is forbidden. Linux: `___might_sleep`.
-#[cold]
-pub(super) fn report_might_sleep<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) {
-    if memory.sleep_limit.admit(memory.env.now_ns(), 1_000_000_000, 1).is_none() {
-        return;
-    }
-    let irqs_disabled = u8::from(current.context().in_irq());
-    log::error!("BUG: sleeping function called from invalid context at {}:{}", file!(), line!());
-    log::error!(
-        "in_atomic(): {}, irqs_disabled(): {irqs_disabled}, pid: {}, name: {}",
-        u8::from(current.context().in_atomic()),
-        current.task.pid(),
-        current.task.comm()
-    );
 }

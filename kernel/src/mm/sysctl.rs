@@ -21,6 +21,12 @@ pub struct Sysctls {
     pub lowmem_reserve_ratio: [AtomicI32; MAX_NR_ZONES],
     /// Share of a zone that each CPU's lists may hold, one in so many pages; 0 for the default, else at least 8.
     pub percpu_pagelist_fraction: AtomicU64,
+    /// How readily anonymous pages go to swap, against file pages: 0 to 100, 60 by default.
+    pub swappiness: AtomicU64,
+    /// Largest fragmentation index, in thousandths, at which a zone is held to lack memory, not order.
+    pub extfrag_threshold: AtomicU64,
+    /// Whether compaction moves pages that reclaim may not take.
+    pub compact_unevictable_allowed: AtomicU64,
     /// Reclaim on the near node before trying the next: 1 reclaim, 2 write, 4 unmap.
     pub zone_reclaim_mode: AtomicU64,
     /// Per cent of a node's pages that must be unmapped page cache before it is reclaimed from first.
@@ -29,6 +35,12 @@ pub struct Sysctls {
     pub min_slab_ratio: AtomicU64,
     /// Whether NUMA hits and misses are counted.
     pub numa_stat: AtomicU64,
+    /// Whether the report of an OOM kill lists the tasks.
+    pub oom_dump_tasks: AtomicU64,
+    /// Whether the OOM killer kills who asks, instead of looking for a victim.
+    pub oom_kill_allocating_task: AtomicU64,
+    /// Whether the machine stops instead of killing: 1 unless only some nodes are short of memory, 2 always.
+    pub panic_on_oom: AtomicU64,
     /// Seconds between two updates of the counters of Linux; ours are always exact.
     pub stat_interval: AtomicU64,
 }
@@ -49,10 +61,16 @@ impl Sysctls {
                 })
             }),
             percpu_pagelist_fraction: AtomicU64::new(0),
+            swappiness: AtomicU64::new(60),
+            extfrag_threshold: AtomicU64::new(500),
+            compact_unevictable_allowed: AtomicU64::new(1),
             zone_reclaim_mode: AtomicU64::new(0),
             min_unmapped_ratio: AtomicU64::new(1),
             min_slab_ratio: AtomicU64::new(5),
             numa_stat: AtomicU64::new(1),
+            oom_dump_tasks: AtomicU64::new(1),
+            oom_kill_allocating_task: AtomicU64::new(0),
+            panic_on_oom: AtomicU64::new(0),
             stat_interval: AtomicU64::new(1),
         }
     }

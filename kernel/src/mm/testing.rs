@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
+use std::collections::BTreeMap;
 
 pub use crate::host::{HostEnv, HostMachine, garbage_records};
 
@@ -13,13 +14,19 @@ use crate::mm::alloc_context::AllocContext;
 use crate::mm::census;
 use crate::mm::fallback::{FallbackControl, Range32};
 use crate::mm::freelist;
-use crate::mm::memory::{Hook, Memory};
+use crate::mm::memory::{Env, Hook, Memory};
+use crate::mm::node::Node;
+use crate::mm::page::PageFlags;
 use crate::mm::page_alloc::{self, AllocError};
 use crate::mm::pcp::PcpLimits;
 use crate::mm::prep::FreeError;
+use crate::mm::raw;
 use crate::mm::zone::{AllocFlags, Zone};
 use crate::mmzone::{MigrateType, NodeId, Watermark, ZoneType};
-use crate::task::{Current, TaskTable};
+use crate::proc::vmstat;
+use crate::task::{Current, Task, TaskTable};
+use crate::trace::walk::{LostEvents, Step, walk};
+use crate::trace::{EventSet, Tracer};
 use crate::vmstat::NumaStat;
 
 /// Bytes of a MiB.
@@ -35,6 +42,11 @@ pub fn board_64m(args: &str) -> HostMachine {
     HostMachine::new(args, &[(0x4000_0000, 64 * MIB, 0)], &[(0x4000_0000, 0x83000)])
 }
 
+/// The machine of the slow path's scenarios: 64 MiB, all of it free, in one zone with Min 256, Low 320, High 384.
+pub fn board_m64() -> HostMachine {
+    HostMachine::new("", &[(0x4000_0000, 64 * MIB, 0)], &[])
+}
+
 /// Two nodes of 16 MiB, all free.
 pub fn board_2_nodes(args: &str) -> HostMachine {
     HostMachine::new(args, &[(0x4000_0000, 16 * MIB, 0), (0x4100_0000, 16 * MIB, 1)], &[])
@@ -42,14 +54,13 @@ pub fn board_2_nodes(args: &str) -> HostMachine {
 
 /// A machine and the tasks that use it.
 pub struct Lab<'m> {
-    pub memory: Memory<'m, HostEnv>,
-    pub tasks: TaskTable,
+    pub memory: Memory<'m, HostEnv<'m>>,
 }
 
 impl<'m> Lab<'m> {
     /// The machine, booted.
     pub fn new(machine: &'m HostMachine) -> Lab<'m> {
-        Lab { memory: machine.memory(), tasks: TaskTable::new("sh") }
+        Lab { memory: machine.memory() }
     }
 
     /// The machine without per-CPU lists: what is freed goes to the buddy lists at once, a page at a time comes back.
@@ -59,9 +70,57 @@ impl<'m> Lab<'m> {
         lab
     }
 
+    /// The machine as the scenarios have it: no per-CPU lists, no boost, `free` pages free, the rest in nobody's hands.
+    pub fn scenario(machine: &'m HostMachine, free: u64) -> Lab<'m> {
+        let lab = Lab::without_pcp(machine);
+        lab.memory.sysctl.watermark_boost_factor.store(0, Relaxed);
+        lab.set_free(free);
+        lab
+    }
+
+    /// Takes single pages, unmovable, until `free` are left; they belong to nobody.
+    pub fn set_free(&self, free: u64) {
+        while self.nr_free() > free {
+            raw::take_page(&self.memory, &self.current(), self.zone()).expect("a page that is free");
+        }
+    }
+
+    /// Free pages of the lowest zone.
+    pub fn nr_free(&self) -> u64 {
+        self.zone().counts.free_pages()
+    }
+
+    /// Asks as `current` until the answer is no; what came before.
+    pub fn loop_until_null(&self, current: &Current<'_>, gfp: Gfp, order: u32) -> Vec<Pfn> {
+        core::iter::from_fn(|| page_alloc::alloc_pages(&self.memory, current, gfp, order).ok()).collect()
+    }
+
+    /// Whether a page was taken past the watermarks.
+    pub fn is_pfmemalloc(&self, pfn: Pfn) -> bool {
+        self.memory.pages.at(self.memory.pages.index(pfn)).flags().contains(PageFlags::PFMEMALLOC)
+    }
+
+    /// What `act` changed in /proc/vmstat.
+    pub fn vmstat_diff(&self, act: impl FnOnce()) -> VmstatDiff {
+        let values = || vmstat::values(&self.memory).map(|(stat, value)| (stat.to_string(), value as i64));
+        let before: Vec<(String, i64)> = values().collect();
+        act();
+        VmstatDiff(before.into_iter().zip(values()).map(|((name, old), (_, new))| (name, new - old)).collect())
+    }
+
     /// The first task on the CPU that acts.
     pub fn current(&self) -> Current<'_> {
-        Current::new(self.tasks.init(), self.memory.env.cpu().number())
+        self.acting_as(self.tasks().init())
+    }
+
+    /// `task` on the CPU that acts.
+    pub fn acting_as<'t>(&self, task: &'t Task) -> Current<'t> {
+        Current::new(task, self.memory.env.cpu().number())
+    }
+
+    /// Every task.
+    pub fn tasks(&self) -> &TaskTable {
+        self.memory.env.tasks()
     }
 
     pub fn alloc(&self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
@@ -103,6 +162,11 @@ impl<'m> Lab<'m> {
     /// The zone of this type on `node`.
     pub fn zone_on(&self, node: u8, zone_type: ZoneType) -> &Zone {
         self.memory.zones_of(NodeId(node)).iter().find(|zone| zone.zone_type == zone_type).unwrap()
+    }
+
+    /// The first node.
+    pub fn node(&self) -> &Node {
+        self.memory.node(NodeId(0))
     }
 
     /// The lowest populated zone of the machine.
@@ -152,7 +216,21 @@ impl<'m> Lab<'m> {
         self.memory.set_hook(Hook::Trace, true);
         let _ = act();
         self.memory.set_hook(Hook::Trace, false);
-        self.memory.env.ring().since(seq).map(|entry| entry.event.to_string()).collect()
+        let ring = self.memory.env.ring();
+        let event = |step| match step {
+            Step::Entry(entry) => entry.event.to_string(),
+            Step::Lost(events) => LostEvents(events).to_string(),
+        };
+        walk(ring, seq..ring.next_seq()).map(event).collect()
+    }
+
+    /// Those of the events of [`Lab::traced`] that have one of `names`; of these more may come than of all.
+    pub fn traced_only<R>(&self, names: &[&str], act: impl FnOnce() -> R) -> Vec<String> {
+        let named = |name: &&str| EventSet::named(name).unwrap_or_else(|| panic!("no event {name}"));
+        let before = self.memory.env.ring().set_filter(names.iter().map(named).fold(EventSet::NONE, EventSet::with));
+        let events = self.traced(act);
+        self.memory.env.ring().set_filter(before);
+        events
     }
 
     /// Nothing is wrong, nor even a warning.
@@ -173,8 +251,33 @@ impl<'m> Lab<'m> {
     }
 }
 
+/// By how much each counter of /proc/vmstat changed.
+#[derive(Debug)]
+pub struct VmstatDiff(BTreeMap<String, i64>);
+
+impl VmstatDiff {
+    /// The change of one counter.
+    pub fn of(&self, name: &str) -> i64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    /// The change of several counters.
+    pub fn all<const N: usize>(&self, names: [&str; N]) -> [i64; N] {
+        names.map(|name| self.of(name))
+    }
+
+    /// Nothing moved whose name begins with one of `prefixes`.
+    #[track_caller]
+    pub fn assert_still(&self, prefixes: &[&str]) {
+        let moved: Vec<_> = self.0.iter().filter(|(_, change)| **change != 0).collect();
+        let moved: Vec<_> =
+            moved.iter().filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
+        assert!(moved.is_empty(), "{moved:?}");
+    }
+}
+
 /// What `prepare_alloc_pages` makes of a request.
-pub fn context<'a>(memory: &'a Memory<'_, HostEnv>, node: NodeId, gfp: Gfp, order: u32) -> AllocContext<'a> {
+pub fn context<'a, E: Env>(memory: &'a Memory<'_, E>, node: NodeId, gfp: Gfp, order: u32) -> AllocContext<'a> {
     let near = memory.node(node);
     let zonelist = if gfp.contains(Gfp::__GFP_THISNODE) { &near.thisnode } else { &near.fallback };
     let highest = memory.zone_table.zone(gfp);
@@ -192,7 +295,7 @@ pub fn context<'a>(memory: &'a Memory<'_, HostEnv>, node: NodeId, gfp: Gfp, orde
     }
 }
 
-fn zone_state(memory: &Memory<'_, HostEnv>, zone: &Zone, text: &mut String) {
+fn zone_state(memory: &Memory<'_, HostEnv<'_>>, zone: &Zone, text: &mut String) {
     let marks = [Watermark::Min, Watermark::Low, Watermark::High].map(|mark| zone.stored_watermark(mark));
     write!(
         text,

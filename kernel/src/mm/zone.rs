@@ -12,12 +12,15 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::
 use bitflags::bitflags;
 
 use super::buddy::{Buddy, FreeCounts, FreeLists};
+use super::compact_state::CompactState;
 use super::page::Pages;
 use super::pageblock::Pageblocks;
 use super::pcp::{Pageset, PcpLimits, PcpLists};
 use crate::addr::{Order, PfnRange};
 use crate::mmzone::{MAX_NR_ZONES, MigrateType, NodeId, Watermark, ZoneType};
 use crate::sync::{PerCpu, SpinLock};
+use crate::trace::ZoneRef;
+use crate::trace::decision::WatermarkCheck;
 use crate::vmstat::{NumaStat, ZoneStat};
 
 bitflags! {
@@ -91,6 +94,8 @@ pub struct Zone {
     /// How much is free, readable without the lock.
     pub counts: FreeCounts,
     pub(super) free: SpinLock<FreeLists>,
+    /// What compaction remembers.
+    pub compact: CompactState,
     pub(super) pcp: PerCpu<PcpLists, Pageset>,
 }
 
@@ -117,8 +122,14 @@ impl Zone {
             stats: Default::default(),
             counts: FreeCounts::default(),
             free: SpinLock::new(FreeLists::EMPTY),
+            compact: CompactState::default(),
             pcp: PerCpu::new(|_| (PcpLists::default(), Pageset::default())),
         }
+    }
+
+    /// The zone as events name it.
+    pub fn zone_ref(&self) -> ZoneRef {
+        ZoneRef { node: self.node, zone: self.zone_type }
     }
 
     /// Whether the zone has memory. Linux: `populated_zone`.
@@ -193,7 +204,7 @@ impl Zone {
     /// Pages kept from requests that could have been served by the zone with index `classzone`.
     #[inline(always)]
     pub fn lowmem_reserve(&self, classzone: usize) -> u64 {
-        self.lowmem_reserve[classzone].load(Relaxed)
+        self.lowmem_reserve.get(classzone).map_or(0, |reserve| reserve.load(Relaxed))
     }
 
     /// Pages in pageblocks that were set aside for high-order atomic requests.
@@ -254,6 +265,11 @@ impl Zone {
         }
     }
 
+    /// Changes a counter of the zone. Linux: `mod_zone_page_state`.
+    pub fn add_stat(&self, stat: ZoneStat, delta: i64) {
+        self.stats[stat as usize].fetch_add(delta as u64, Relaxed);
+    }
+
     /// The zone's free memory, from its locked lists.
     #[inline(always)]
     pub(super) fn buddy<'b, 'm>(
@@ -278,21 +294,25 @@ impl Zone {
         terms.pass() && (order == Order::ZERO || self.has_block(order, flags))
     }
 
-    /// [`Zone::watermark_ok`], with a shortcut for one page. Linux: `zone_watermark_fast`.
-    #[inline(always)]
-    pub fn watermark_fast(&self, order: Order, mark: u64, classzone: usize, flags: AllocFlags) -> bool {
-        (order == Order::ZERO && self.has_plenty(mark, classzone, flags))
-            || self.watermark_ok(order, mark, classzone, flags)
+    /// [`Zone::watermark_ok`] as if `free` pages were free. Linux: `__zone_watermark_ok`.
+    pub fn watermark_ok_with(&self, order: Order, mark: u64, classzone: usize, flags: AllocFlags, free: u64) -> bool {
+        let terms = self.watermark_terms(order, mark, classzone, flags);
+        let supposed = WatermarkTerms { free: free as i64 - (order.nr_pages() as i64 - 1), ..terms };
+        supposed.pass() && (order == Order::ZERO || self.has_block(order, flags))
     }
 
-    /// Whether one page may go without a closer look: more than `mark` and the lowmem reserve would stay.
+    /// [`Zone::watermark_ok`] as the fast path has it: one page may also go when more than the whole mark would stay,
+    /// pages of HighAtomic blocks included. Linux: `zone_watermark_fast`.
     #[inline(always)]
-    pub fn has_plenty(&self, mark: u64, classzone: usize, flags: AllocFlags) -> bool {
-        let lent = if flags.contains(AllocFlags::CMA) { 0 } else { self.counts.free_cma() };
-        self.counts.free_pages() as i64 - lent as i64 > (mark + self.lowmem_reserve(classzone)) as i64
+    pub fn watermark_fast(&self, order: Order, mark: u64, classzone: usize, flags: AllocFlags) -> bool {
+        let WatermarkTerms { free, highatomic, cma, min, reserve } =
+            self.watermark_terms(order, mark, classzone, flags);
+        let keep = if order == Order::ZERO { (min + highatomic).min(mark as i64) } else { min + highatomic };
+        free - cma - reserve > keep && (order == Order::ZERO || self.has_block(order, flags))
     }
 
     /// The terms of the watermark check.
+    #[inline(always)]
     pub fn watermark_terms(&self, order: Order, mark: u64, classzone: usize, flags: AllocFlags) -> WatermarkTerms {
         let mut min = mark as i64;
         let mut highatomic = 0;
@@ -311,7 +331,27 @@ impl Zone {
         WatermarkTerms { free, highatomic, cma, min, reserve: self.lowmem_reserve(classzone) as i64 }
     }
 
+    /// The terms of [`Zone::watermark_ok`] against `mark`, as events have them.
+    pub fn watermark_check(
+        &self,
+        order: Order,
+        mark: Watermark,
+        classzone: usize,
+        flags: AllocFlags,
+    ) -> WatermarkCheck {
+        let terms = self.watermark_terms(order, self.watermark(mark), classzone, flags);
+        WatermarkCheck {
+            mark,
+            threshold: terms.min as u64,
+            reserve: terms.reserve as u64,
+            free: self.counts.free_pages(),
+            cma: terms.cma as u64,
+            highatomic: terms.highatomic as u64,
+        }
+    }
+
     /// Whether a block of at least `order` is on a list that a request with `flags` may use.
+    #[inline(always)]
     fn has_block(&self, order: Order, flags: AllocFlags) -> bool {
         let orders = |migratetype| self.counts.orders(migratetype) >> order.get();
         let mut usable = MigrateType::ALL[..MigrateType::PCPTYPES].iter().fold(0, |set, &own| set | orders(own));

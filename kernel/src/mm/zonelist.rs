@@ -17,7 +17,8 @@ pub struct ZoneRef {
 
 impl ZoneRef {
     /// Whether the zone belongs to a node of `nodes`.
-    fn is_in(self, nodes: NodeMask) -> bool {
+    #[inline(always)]
+    pub fn is_in(self, nodes: NodeMask) -> bool {
         nodes.0 >> (usize::from(self.zone) / MAX_NR_ZONES) & 1 != 0
     }
 }
@@ -51,17 +52,29 @@ impl Zonelist {
         &self.zones[..usize::from(self.len)]
     }
 
-    /// The zones from the first with at most index `highest` on; those behind it may have a higher index again.
+    /// Where the first zone with at most index `highest` stands; those behind it may have a higher index again.
     #[inline(always)]
-    pub fn from_first(&self, highest: usize) -> &[ZoneRef] {
-        &self.zones[usize::from(self.first[highest]).min(usize::from(self.len))..usize::from(self.len)]
+    pub fn start(&self, highest: usize) -> usize {
+        self.first.get(highest).map_or(0, |first| usize::from(*first))
+    }
+
+    /// The zone that stands at `position`; none behind the last.
+    #[inline(always)]
+    pub fn at(&self, position: usize) -> Option<ZoneRef> {
+        if position < usize::from(self.len) { self.zones.get(position).copied() } else { None }
+    }
+
+    /// The zones from the first with at most index `highest` on.
+    #[inline(always)]
+    fn zones_from(&self, highest: usize) -> &[ZoneRef] {
+        self.zones.get(self.start(highest)..usize::from(self.len)).unwrap_or_default()
     }
 
     /// The first zone of at most index `highest` on a node of `nodes`. Linux: `first_zones_zonelist`.
     #[inline(always)]
     pub fn first_eligible(&self, highest: usize, nodes: Option<NodeMask>) -> Option<ZoneRef> {
         match nodes {
-            None => self.from_first(highest).first().copied(),
+            None => self.at(self.start(highest)),
             Some(_) => self.eligible(highest, nodes).next(),
         }
     }
@@ -71,7 +84,7 @@ impl Zonelist {
     pub fn eligible(&self, highest: usize, nodes: Option<NodeMask>) -> impl Iterator<Item = ZoneRef> + '_ {
         let usable =
             move |zone: &ZoneRef| usize::from(zone.index) <= highest && nodes.is_none_or(|nodes| zone.is_in(nodes));
-        self.from_first(highest).iter().copied().filter(usable)
+        self.zones_from(highest).iter().copied().filter(usable)
     }
 }
 

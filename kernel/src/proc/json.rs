@@ -5,20 +5,28 @@
 
 use core::fmt::{self, Write as _};
 
-/// A text as a JSON string, with its quotes. What is no printable ASCII becomes `?`.
-pub struct Quoted<'a>(pub &'a str);
+/// A text as a JSON string, with its quotes. What is neither printable ASCII nor the end of a line becomes `?`.
+pub struct Quoted<T>(pub T);
 
-impl fmt::Display for Quoted<'_> {
+impl<T: fmt::Display> fmt::Display for Quoted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                ' '..='~' => f.write_char(c)?,
-                _ => f.write_char('?')?,
-            }
-        }
+        write!(InString(f), "{}", self.0)?;
         f.write_char('"')
+    }
+}
+
+/// The inside of a JSON string.
+struct InString<'f, 'b>(&'f mut fmt::Formatter<'b>);
+
+impl fmt::Write for InString<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(self.0, "\\{c}"),
+            '\n' => self.0.write_str("\\n"),
+            ' '..='~' => self.0.write_char(c),
+            _ => self.0.write_char('?'),
+        })
     }
 }
 
@@ -80,7 +88,7 @@ mod tests {
 
     #[test]
     fn quotes_are_escaped() {
-        assert_eq!(Quoted("a \"b\" \\ \u{e9}\n").to_string(), r#""a \"b\" \\ ??""#);
+        assert_eq!(Quoted("a \"b\" \\ \u{e9}\n").to_string(), r#""a \"b\" \\ ?\n""#);
     }
 
     #[test]

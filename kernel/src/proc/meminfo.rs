@@ -11,7 +11,7 @@ use core::fmt;
 use super::{Form, json};
 use crate::mm::census;
 use crate::mm::memory::{Env, Memory};
-use crate::mmzone::{MigrateType, Watermark, ZoneType};
+use crate::mmzone::{Watermark, ZoneType};
 use crate::vmstat::{NodeStat, ZoneStat};
 
 /// KiB of a page.
@@ -44,8 +44,6 @@ impl SystemInfo {
     /// The sums as of now.
     pub fn of<E: Env>(memory: &Memory<'_, E>) -> SystemInfo {
         let high = || memory.zones().filter(|zone| zone.is_highmem);
-        let cma_blocks: u64 =
-            memory.populated_zones().map(|zone| census::pageblocks(memory, zone)[MigrateType::Cma as usize]).sum();
         SystemInfo {
             totalram: memory.totalram(),
             totalreserve: memory.totalreserve(),
@@ -54,7 +52,7 @@ impl SystemInfo {
                 (high().map(|zone| zone.managed()).sum(), free)
             }),
             low_watermarks: memory.zones().map(|zone| zone.watermark(Watermark::Low)).sum(),
-            totalcma: cma_blocks * crate::addr::PAGEBLOCK_NR_PAGES,
+            totalcma: census::totalcma(memory),
             zone: core::array::from_fn(|stat| memory.zones().map(|zone| zone.stat(ZoneStat::ALL[stat])).sum()),
             node: core::array::from_fn(|stat| memory.online_nodes().map(|node| node.stat(NodeStat::ALL[stat])).sum()),
         }

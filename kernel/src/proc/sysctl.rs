@@ -4,7 +4,8 @@
 //! is refused and changes nothing. The values are stored in [`crate::mm::sysctl`], what follows from them is computed in
 //! [`crate::mm::reserves`]. Linux: `kernel/sysctl.c`, `vm_table`, and the handlers of `mm/page_alloc.c`.
 //!
-//! Linux does more: the settings of writeback, swap, overcommit and the OOM killer stand in the same directory.
+//! Linux does more: the settings of writeback, swap and overcommit stand in the same directory; the switches of the OOM
+//! killer may be negative.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -83,6 +84,20 @@ const fn number(
 /// Every setting by name.
 #[doc(alias = "vm_table")]
 pub const SYSCTLS: &[Sysctl] = &[
+    number(
+        "compact_unevictable_allowed",
+        Limits::Range(0, 1),
+        |values| &values.compact_unevictable_allowed,
+        Recompute::Nothing,
+        "whether compaction moves pages locked into memory",
+    ),
+    number(
+        "extfrag_threshold",
+        Limits::Range(0, 1000),
+        |values| &values.extfrag_threshold,
+        Recompute::Nothing,
+        "fragmentation index above which a zone is compacted",
+    ),
     Sysctl {
         name: "lowmem_reserve_ratio",
         about: "what a zone keeps from those that could go higher",
@@ -109,7 +124,7 @@ pub const SYSCTLS: &[Sysctl] = &[
         Limits::Range(0, 100),
         |values| &values.min_unmapped_ratio,
         Recompute::Nothing,
-        "% of unmapped cache in a node above which it reclaims",
+        "% of unmapped cache above which a node reclaims",
     ),
     number(
         "numa_stat",
@@ -126,6 +141,27 @@ pub const SYSCTLS: &[Sysctl] = &[
         recompute: Recompute::Nothing,
     },
     number(
+        "oom_dump_tasks",
+        Limits::Range(0, INT_MAX),
+        |values| &values.oom_dump_tasks,
+        Recompute::Nothing,
+        "whether the report of an OOM kill lists the tasks",
+    ),
+    number(
+        "oom_kill_allocating_task",
+        Limits::Range(0, INT_MAX),
+        |values| &values.oom_kill_allocating_task,
+        Recompute::Nothing,
+        "whether the OOM killer kills who asks for memory",
+    ),
+    number(
+        "panic_on_oom",
+        Limits::Range(0, 2),
+        |values| &values.panic_on_oom,
+        Recompute::Nothing,
+        "stop instead of killing: 1, even in a cpuset: 2",
+    ),
+    number(
         "percpu_pagelist_fraction",
         Limits::ZeroOr(8),
         |values| &values.percpu_pagelist_fraction,
@@ -138,6 +174,13 @@ pub const SYSCTLS: &[Sysctl] = &[
         |values| &values.stat_interval,
         Recompute::Nothing,
         "seconds between counter updates; ours are exact",
+    ),
+    number(
+        "swappiness",
+        Limits::Range(0, 100),
+        |values| &values.swappiness,
+        Recompute::Nothing,
+        "how readily anonymous pages go to swap; 0: hardly",
     ),
     number(
         "watermark_boost_factor",
@@ -158,7 +201,7 @@ pub const SYSCTLS: &[Sysctl] = &[
         Limits::Range(0, INT_MAX),
         |values| &values.zone_reclaim_mode,
         Recompute::Nothing,
-        "reclaim here before the next node: 1, 2 write, 4 unmap",
+        "reclaim before the next node: 1, 2 write, 4 unmap",
     ),
 ];
 
@@ -284,7 +327,7 @@ fn write_ratios<E: Env>(memory: &Memory<'_, E>, text: &str) {
 }
 
 /// A number as C writes it: decimal, `0x` hexadecimal or `0` octal, with a sign; within `int`.
-fn parse_int(text: &str) -> Option<i32> {
+pub(super) fn parse_int(text: &str) -> Option<i32> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text),

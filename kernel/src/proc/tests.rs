@@ -20,14 +20,14 @@ fn large() -> HostMachine {
     HostMachine::new("", &[(0x4000_0000, 4096 * MIB, 0)], &[(0x4000_0000, 0x83000)])
 }
 
-fn cat(memory: &Memory<'_, HostEnv>, path: &str, form: Form) -> String {
-    let world = World { memory, resources: &[], nr_cpus: 1, cmdline: "mem=64M" };
+fn cat(memory: &Memory<'_, HostEnv<'_>>, path: &str, form: Form) -> String {
+    let world = World { memory, resources: &[], nr_cpus: 1, interrupts: |_| None, cmdline: "mem=64M" };
     let mut text = String::new();
     (find(path).unwrap().write)(&world, form, &mut text).unwrap();
     text
 }
 
-fn alloc(memory: &Memory<'_, HostEnv>, gfp: Gfp, order: u32) {
+fn alloc(memory: &Memory<'_, HostEnv<'_>>, gfp: Gfp, order: u32) {
     let tasks = TaskTable::new("sh");
     alloc_pages(memory, &Current::new(tasks.init(), 0), gfp, order).unwrap();
 }
@@ -36,7 +36,7 @@ fn alloc(memory: &Memory<'_, HostEnv>, gfp: Gfp, order: u32) {
 fn files_stand_by_path() {
     let files = files::<HostEnv>();
     assert!(files.is_sorted_by(|one, other| one.path < other.path));
-    assert!(find::<HostEnv>("/proc/slabinfo").is_none());
+    assert!(find::<HostEnv>("/proc/slab").is_none());
 }
 
 #[test]
@@ -155,21 +155,21 @@ fn vmstat_counts_requests() {
     assert!(cat(&memory, "/proc/vmstat", Form::Json).starts_with("{\"name\":\"nr_free_pages\",\"value\":16245}\n"));
 }
 
-fn read(memory: &Memory<'_, HostEnv>, name: &str) -> String {
+fn read(memory: &Memory<'_, HostEnv<'_>>, name: &str) -> String {
     let mut text = String::new();
     sysctl::find(name).unwrap().read(memory, &mut text).unwrap();
     text
 }
 
 /// What the write answers: nothing, or the error.
-fn write(memory: &Memory<'_, HostEnv>, name: &str, text: &str) -> String {
+fn write(memory: &Memory<'_, HostEnv<'_>>, name: &str, text: &str) -> String {
     match sysctl::find(name).unwrap().write(memory, text) {
         Ok(()) => String::new(),
         Err(error) => error.to_string(),
     }
 }
 
-fn watermarks(memory: &Memory<'_, HostEnv>) -> [u64; 3] {
+fn watermarks(memory: &Memory<'_, HostEnv<'_>>) -> [u64; 3] {
     use crate::mmzone::Watermark::{High, Low, Min};
     let zone = memory.populated_zones().next().unwrap();
     [Min, Low, High].map(|mark| zone.watermark(mark))

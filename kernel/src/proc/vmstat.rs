@@ -4,10 +4,10 @@
 
 use core::fmt;
 
-use super::meminfo::SystemInfo;
 use super::{Form, json};
+use crate::mm::dirty_limits::dirty_limits;
 use crate::mm::memory::{Env, Memory};
-use crate::vmstat::{NodeStat, VmStat, WritebackStat, ZoneStat};
+use crate::vmstat::{VmStat, WritebackStat};
 
 /// Writes the table.
 pub fn write<E: Env>(memory: &Memory<'_, E>, form: Form, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -36,12 +36,11 @@ fn value<E: Env>(memory: &Memory<'_, E>, stat: VmStat) -> u64 {
     }
 }
 
-/// Dirty pages above which a writer is throttled, or writing starts in the background: 20 and 10 per cent of the pages
-/// that could be dirty. Linux: `global_dirty_limits`.
+/// Dirty pages above which a writer is throttled, or writing starts in the background.
 fn dirty_limit<E: Env>(memory: &Memory<'_, E>, stat: WritebackStat) -> u64 {
-    const PER_4096: [u64; WritebackStat::COUNT] = [4096 * 20 / 100, 4096 * 10 / 100];
-    let info = SystemInfo::of(memory);
-    let free = info.zone[ZoneStat::NrFreePages.index()].saturating_sub(info.totalreserve);
-    let cache = info.node[NodeStat::NrInactiveFile.index()] + info.node[NodeStat::NrActiveFile.index()];
-    (free + cache + 1) * PER_4096[stat.index()] / 4096
+    let limits = dirty_limits(memory);
+    match stat {
+        WritebackStat::NrDirtyThreshold => limits.threshold,
+        WritebackStat::NrDirtyBackgroundThreshold => limits.background,
+    }
 }

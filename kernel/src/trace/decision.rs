@@ -5,18 +5,10 @@
 
 use core::fmt;
 
+use super::ZoneRef;
 use crate::addr::{Order, Pfn};
 use crate::gfp::{Gfp, TraceNames};
-use crate::mmzone::{MigrateType, NodeId, Watermark, ZoneType};
-
-/// A zone of a node, by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ZoneRef {
-    /// The node.
-    pub node: NodeId,
-    /// The zone's type.
-    pub zone: ZoneType,
-}
+use crate::mmzone::{MigrateType, Watermark, ZoneType};
 
 /// The terms of one watermark check: `free - unusable > mark + reserve`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,16 +184,10 @@ impl Decision {
     }
 }
 
-impl fmt::Display for ZoneRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node={} zone={:<8}", self.node, self.zone)
-    }
-}
-
 impl fmt::Display for WatermarkCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = ["min", "low", "high"][self.mark as usize];
-        let WatermarkCheck { threshold, reserve, free, cma, highatomic, .. } = self;
+        let WatermarkCheck { mark, threshold, reserve, free, cma, highatomic } = self;
+        let mark = mark.name();
         write!(f, "mark={mark} threshold={threshold} reserve={reserve} free={free} cma={cma} highatomic={highatomic}")
     }
 }
@@ -242,6 +228,7 @@ impl fmt::Display for Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mmzone::NodeId;
     use crate::trace::Event;
 
     const DMA32: ZoneRef = ZoneRef { node: NodeId(0), zone: ZoneType::Dma32 };

@@ -1,12 +1,13 @@
 //! Events of the page allocator, as `include/trace/events/kmem.h` has them.
 //!
-//! Key type: [`Kmem`]. A page prints as the physical address of its frame, where Linux has the address of its record.
+//! Key type: [`Kmem`].
 
 use core::fmt;
 
-use crate::addr::{Order, PAGEBLOCK_ORDER, Pfn};
+use super::fields::Page;
+use crate::addr::{Order, PAGEBLOCK_ORDER, Pfn, PhysAddr};
 use crate::gfp::{Gfp, TraceNames};
-use crate::mmzone::MigrateType;
+use crate::mmzone::{MigrateType, NodeId};
 
 /// A tracepoint of `kmem.h`. `Display` prints its fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +66,28 @@ pub enum Kmem {
         /// Whether the pageblock now has the request's type.
         change_ownership: bool,
     },
+    /// An object was asked for; also when there was none.
+    SlabAlloc {
+        /// By size, not by cache.
+        is_kmalloc: bool,
+        /// The object.
+        ptr: Option<PhysAddr>,
+        /// Bytes that the caller wants.
+        bytes_req: u64,
+        /// Bytes that it takes.
+        bytes_alloc: u64,
+        /// The mask.
+        gfp: Gfp,
+        /// The node that the caller names.
+        node: Option<NodeId>,
+    },
+    /// An object is being given back.
+    SlabFree {
+        /// By its address alone, without its cache.
+        is_kmalloc: bool,
+        /// The object.
+        ptr: PhysAddr,
+    },
 }
 
 impl Kmem {
@@ -77,18 +100,24 @@ impl Kmem {
             Kmem::MmPageAllocZoneLocked { .. } => "mm_page_alloc_zone_locked",
             Kmem::MmPagePcpuDrain { .. } => "mm_page_pcpu_drain",
             Kmem::MmPageAllocExtfrag { .. } => "mm_page_alloc_extfrag",
+            Kmem::SlabAlloc { is_kmalloc: true, node: None, .. } => "kmalloc",
+            Kmem::SlabAlloc { is_kmalloc: true, node: Some(_), .. } => "kmalloc_node",
+            Kmem::SlabAlloc { is_kmalloc: false, node: None, .. } => "kmem_cache_alloc",
+            Kmem::SlabAlloc { is_kmalloc: false, node: Some(_), .. } => "kmem_cache_alloc_node",
+            Kmem::SlabFree { is_kmalloc: true, .. } => "kfree",
+            Kmem::SlabFree { is_kmalloc: false, .. } => "kmem_cache_free",
         }
     }
 }
 
-/// A page as `page=` and `pfn=`.
-struct Page(Option<Pfn>);
+/// An object's address.
+struct Ptr(Option<PhysAddr>);
 
-impl fmt::Display for Page {
+impl fmt::Display for Ptr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(pfn) => write!(f, "page={:#x} pfn={}", pfn.addr().0, pfn.0),
-            None => f.write_str("page=(null) pfn=0"),
+            Some(addr) => write!(f, "{:#x}", addr.0),
+            None => f.write_str("(null)"),
         }
     }
 }
@@ -128,6 +157,13 @@ impl fmt::Display for Kmem {
                     u8::from(change_ownership),
                 )
             }
+            // Nobody knows here which instruction called.
+            Kmem::SlabAlloc { ptr, bytes_req, bytes_alloc, gfp, node, .. } => {
+                write!(f, "call_site=0 ptr={}", Ptr(ptr))?;
+                write!(f, " bytes_req={bytes_req} bytes_alloc={bytes_alloc} gfp_flags={}", TraceNames(gfp))?;
+                node.map_or(Ok(()), |node| write!(f, " node={node}"))
+            }
+            Kmem::SlabFree { ptr, .. } => write!(f, "call_site=0 ptr={}", Ptr(Some(ptr))),
         }
     }
 }
@@ -173,6 +209,27 @@ mod tests {
             Kmem::MmPagePcpuDrain { page, migratetype },
             "mm_page_pcpu_drain: page=0x40c08000 pfn=265224 order=0 migratetype=2",
         );
+    }
+
+    #[test]
+    fn objects_come_and_go() {
+        let alloc = |is_kmalloc, ptr, node| {
+            let (gfp, node) = (Gfp::GFP_ATOMIC, node);
+            Kmem::SlabAlloc { is_kmalloc, ptr, bytes_req: 200, bytes_alloc: 256, gfp, node }
+        };
+        let ptr = PhysAddr(0x4000_0100);
+        check(
+            alloc(true, Some(ptr), None),
+            "kmalloc: call_site=0 ptr=0x40000100 bytes_req=200 bytes_alloc=256 gfp_flags=GFP_ATOMIC",
+        );
+        check(
+            alloc(false, None, Some(NodeId(1))),
+            "kmem_cache_alloc_node: call_site=0 ptr=(null) bytes_req=200 bytes_alloc=256 gfp_flags=GFP_ATOMIC node=1",
+        );
+        assert_eq!(alloc(true, None, Some(NodeId(0))).name(), "kmalloc_node");
+        assert_eq!(alloc(false, None, None).name(), "kmem_cache_alloc");
+        check(Kmem::SlabFree { is_kmalloc: true, ptr }, "kfree: call_site=0 ptr=0x40000100");
+        check(Kmem::SlabFree { is_kmalloc: false, ptr }, "kmem_cache_free: call_site=0 ptr=0x40000100");
     }
 
     #[test]

@@ -73,7 +73,7 @@ struct Request {
 }
 
 struct Model<'m> {
-    memory: Memory<'m, HostEnv>,
+    memory: Memory<'m, HostEnv<'m>>,
     machine: &'m HostMachine,
     tasks: TaskTable,
     random: Random,
@@ -191,6 +191,8 @@ impl<'m> Model<'m> {
         let Request { gfp, order, node, nodes, flags } = *request;
         let current = self.current().in_context(context);
         let Some(flags) = flags else {
+            // Once round the slow path is enough: nobody makes room here.
+            let gfp = gfp | Gfp::__GFP_NORETRY | Gfp::__GFP_NOWARN;
             return page_alloc::alloc_pages_nodemask(&self.memory, &current, gfp, order, node, nodes).ok();
         };
         let ac = context_of(&self.memory, request)?;
@@ -373,7 +375,7 @@ impl<'m> Model<'m> {
 }
 
 /// Index of the highest zone that the mask allows, told by the names of zones.
-fn highest_index(memory: &Memory<'_, HostEnv>, gfp: Gfp) -> usize {
+fn highest_index(memory: &Memory<'_, HostEnv<'_>>, gfp: Gfp) -> usize {
     let index = |wanted| memory.zone_types().iter().position(|zone_type| *zone_type == wanted);
     let has = |bits: Gfp| gfp.contains(bits);
     let kinds = [Gfp::__GFP_DMA, Gfp::__GFP_DMA32, Gfp::__GFP_HIGHMEM].into_iter().filter(|kind| has(*kind)).count();
@@ -389,7 +391,7 @@ fn highest_index(memory: &Memory<'_, HostEnv>, gfp: Gfp) -> usize {
 }
 
 /// What the allocator makes of the request; `None` when no zone may serve it at all.
-fn context_of<'a>(memory: &'a Memory<'_, HostEnv>, request: &Request) -> Option<AllocContext<'a>> {
+fn context_of<'a>(memory: &'a Memory<'_, HostEnv<'_>>, request: &Request) -> Option<AllocContext<'a>> {
     let (gfp, node) = (request.gfp, memory.node(request.node));
     let zonelist = if gfp.contains(Gfp::__GFP_THISNODE) { &node.thisnode } else { &node.fallback };
     let highest = ZoneTable::new(memory.zone_types()).zone(gfp);

@@ -1,4 +1,4 @@
-//! `dmesg`: the kernel log.
+//! `dmesg`, `warn-once reset`: the kernel log, and what is logged only once.
 
 use core::fmt::Write as _;
 
@@ -25,6 +25,25 @@ warnings, too.",
         examples: &["dmesg", "dmesg -n 4"],
         run,
     }
+}
+
+/// `warn-once reset`
+pub const fn warn_once_reset<M: Machine>() -> Command<M> {
+    Command {
+        name: "warn-once reset",
+        summary: "let warnings that come once per boot come again",
+        help: "\
+Linux prints some warnings only the first time, such as that of __GFP_NOFAIL
+with a high order. Linux: /sys/kernel/debug/clear_warn_once.",
+        args: &[],
+        examples: &["warn-once reset"],
+        run: run_warn_once_reset,
+    }
+}
+
+fn run_warn_once_reset<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    call.shell.machine.memory().printed.clear_warn_once();
+    Ok(Status::DONE)
 }
 
 fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {

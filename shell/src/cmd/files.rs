@@ -5,8 +5,10 @@
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
+use kernel::proc::pid::{PidFile, PidPath};
 use kernel::proc::sysctl::{self, SYSCTLS, Sysctl};
 use kernel::proc::{Form, World};
+use kernel::task::Task;
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
@@ -35,8 +37,8 @@ pub const fn ls<M: Machine>() -> Command<M> {
         name: "ls",
         summary: "list the files of /proc and /sys",
         help: "\
-/proc has the tables, /proc/sys/vm the settings, /sys/kernel/debug/extfrag the
-indices of fragmentation.",
+/proc has the tables, /proc/PID what a task tells, /proc/sys/vm the settings,
+/sys/kernel/debug/extfrag the indices of fragmentation.",
         args: &[Arg::Maybe("DIRECTORY", Kind::Path), Arg::Flag("--json")],
         examples: &["ls /proc", "ls /proc/sys/vm --json"],
         run: run_ls,
@@ -49,7 +51,8 @@ pub const fn echo<M: Machine>() -> Command<M> {
         name: "echo",
         summary: "print words, or write them to a file",
         help: "\
-With > and a file of /proc/sys/vm, the words are the new value of a setting.",
+With > and a file of /proc/sys/vm, the words are the new value of a setting;
+with /proc/PID/oom_score_adj, what the OOM killer adds to a task's score.",
         args: &[Arg::Many("WORD", Kind::Text)],
         examples: &["echo status $?", "echo 'a  b' \"$?\"", "echo 4096 > /proc/sys/vm/min_free_kbytes"],
         run: run_echo,
@@ -88,7 +91,13 @@ fn run_cat<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 fn cat_one<'a, M: Machine>(call: &mut Call<'_, '_, M>, path: &'a str) -> Result<(), Trouble<'a>> {
     let memory = call.shell.machine.memory();
     match paths::open::<M>(path)? {
-        Node::Directory => Err(PathError::new(path, "Is a directory").into()),
+        Node::OfTask(PidPath { file: Some(file), .. }) => {
+            let task = task_at(call, path)?;
+            let form = if call.json() { Form::Json } else { Form::Text };
+            let (memory, current) = (call.shell.machine.memory(), call.current());
+            Ok(file.read(memory, &current, task, form, call)?)
+        }
+        Node::OfTask(_) | Node::Directory => Err(PathError::new(path, "Is a directory").into()),
         Node::Setting(setting) if call.json() => json(call, setting),
         Node::Setting(setting) => Ok(setting.read(memory, call)?),
         Node::Table(file) => {
@@ -98,33 +107,58 @@ fn cat_one<'a, M: Machine>(call: &mut Call<'_, '_, M>, path: &'a str) -> Result<
             let form = if call.json() { Form::Json } else { Form::Text };
             let machine = &call.shell.machine;
             let (resources, nr_cpus, cmdline) = (machine.resources(), machine.nr_cpus(), machine.cmdline());
-            Ok((file.write)(&World { memory, resources, nr_cpus, cmdline }, form, call)?)
+            let interrupts = machine.interrupts();
+            Ok((file.write)(&World { memory, resources, nr_cpus, interrupts, cmdline }, form, call)?)
         }
     }
+}
+
+/// The task whose directory or file is at `path`.
+fn task_at<'a, M: Machine>(call: &Call<'_, '_, M>, path: &'a str) -> Result<&'static Task, PathError<'a>> {
+    let (memory, current) = (call.shell.machine.memory(), call.current());
+    let task = PidPath::parse(path).and_then(|path| path.task(memory, &current));
+    task.ok_or(PathError::new(path, "No such file or directory"))
 }
 
 fn run_ls<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let path = call.args.word(0).unwrap_or("/proc");
     let node = paths::open::<M>(path)?;
+    if let Node::OfTask(PidPath { file, .. }) = node {
+        task_at(call, path)?;
+        match file {
+            Some(file) => entry(call, NAME_COLUMNS, path, file.about())?,
+            None => PidFile::ALL.iter().try_for_each(|file| entry(call, NAME_COLUMNS, file.name(), file.about()))?,
+        }
+        return Ok(Status::DONE);
+    }
     let Node::Directory = node else {
-        entry(call, path, node.about())?;
+        entry(call, NAME_COLUMNS, path, node.about())?;
         return Ok(Status::DONE);
     };
-    let mut result = Ok(());
+    let (mut result, mut columns) = (Ok(()), NAME_COLUMNS);
+    paths::for_each_entry::<M>(path, &mut |name, _| columns = columns.max(name.len()));
     paths::for_each_entry::<M>(path, &mut |name, node| {
         if result.is_ok() {
-            result = entry(call, name, node.about());
+            result = entry(call, columns, name, node.about());
         }
     });
     result.map(|()| Status::DONE)
 }
 
+/// Columns of a name, at least.
+const NAME_COLUMNS: usize = 25;
+
 /// One line of `ls`.
-fn entry<M: Machine>(call: &mut Call<'_, '_, M>, name: &str, about: &str) -> Result<(), Trouble<'static>> {
+fn entry<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    columns: usize,
+    name: &str,
+    about: &str,
+) -> Result<(), Trouble<'static>> {
     if call.json() {
         writeln!(call, r#"{{"name":"{name}","about":"{about}"}}"#)?;
     } else {
-        writeln!(call, "{name:<25} {about}")?;
+        writeln!(call, "{name:<columns$} {about}")?;
     }
     Ok(())
 }
@@ -142,7 +176,8 @@ fn run_echo<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     };
     match paths::open::<M>(path)? {
         Node::Setting(setting) => set(call, setting, &text),
-        Node::Directory => Err(PathError::new(path, "Is a directory").into()),
+        Node::OfTask(PidPath { file: Some(file), .. }) => set_of_task(call, path, file, &text),
+        Node::OfTask(_) | Node::Directory => Err(PathError::new(path, "Is a directory").into()),
         Node::Table(_) => Err(Trouble::Usage("write error: the file can only be read")),
     }
 }
@@ -150,6 +185,18 @@ fn run_echo<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 /// Gives a setting a value, or says what would be one.
 fn set<'a, M: Machine>(call: &mut Call<'_, 'a, M>, setting: &'static Sysctl, text: &str) -> Outcome<'a> {
     match call.kernel(|memory, _| setting.write(memory, text)) {
+        Ok(()) => Ok(Status::DONE),
+        Err(error) => {
+            writeln!(call, "{error}")?;
+            Ok(Status::USAGE)
+        }
+    }
+}
+
+/// Writes a file of a task, or says why not.
+fn set_of_task<'a, M: Machine>(call: &mut Call<'_, 'a, M>, path: &'a str, file: PidFile, text: &str) -> Outcome<'a> {
+    let task = task_at(call, path)?;
+    match call.kernel(|memory, current| file.write(memory, current, task, text)) {
         Ok(()) => Ok(Status::DONE),
         Err(error) => {
             writeln!(call, "{error}")?;
@@ -246,7 +293,7 @@ mod tests {
             output.starts_with("buddyinfo  ") && output.contains("\nsys/                      a directory\n"),
             "{output}"
         );
-        assert!(run(&mut shell, "ls /proc/sys/vm").starts_with("lowmem_reserve_ratio "));
+        assert!(run(&mut shell, "ls /proc/sys/vm").contains("\nlowmem_reserve_ratio "));
         check("ls /; ls /proc/sys --json", "proc/ [..]\nsys/ [..]\n{\"name\":\"vm/\",\"about\":\"a directory\"}");
         check("ls /proc/vmstat", "/proc/vmstat [..]");
         check("ls /nowhere", "ls: /nowhere: No such file or directory");
@@ -262,6 +309,20 @@ mod tests {
             r#"{"name":"vm.lowmem_reserve_ratio","value":"128 16 0"}"#,
         );
         check(&format!("cat {path} --json"), r#"{"name":"vm.min_free_kbytes","value":"[..]"}"#);
+    }
+
+    #[test]
+    fn tasks_have_files() {
+        let script =
+            "task new hog; echo 500 > /proc/2/oom_score_adj; cat /proc/2/oom_score_adj /proc/2/comm /proc/self/comm";
+        check(script, "task 2 hog\n500\nhog\nsh");
+        check("cat /proc/7/comm; echo $?", "cat: /proc/7/comm: No such file or directory\n2");
+        check("cat /proc/1; ls /proc/9", "cat: /proc/1: Is a directory\nls: /proc/9: No such file or directory");
+        check("ls /proc/self/comm", "/proc/self/comm [..]");
+        assert!(run(&mut shell(), "ls /proc/1").starts_with("comm "));
+        let refused = "write error: Invalid argument: oom_score_adj must be -1000 to 1000\n2\n0";
+        check("echo 2000 > /proc/1/oom_score_adj; echo $?; cat /proc/1/oom_score_adj", refused);
+        check("echo x > /proc/1/comm", "write error: the file can only be read");
     }
 
     #[test]

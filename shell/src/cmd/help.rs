@@ -101,11 +101,11 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     for row in commands::<M>() {
-        writeln!(call, "{:<12}  {}", row.name, row.summary)?;
+        writeln!(call, "{:<15}  {}", row.name, row.summary)?;
     }
     writeln!(call, "help COMMAND tells more, and so does help with")?;
     for topic in &TOPICS {
-        writeln!(call, "{:<12}  {}", topic.name, topic.summary)?;
+        writeln!(call, "{:<15}  {}", topic.name, topic.summary)?;
     }
     Ok(Status::DONE)
 }

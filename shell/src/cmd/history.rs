@@ -26,12 +26,13 @@ appended. The arrows, or ^P and ^N, walk through them.",
 
 fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let json = call.json();
-    let Shell { machine, editor, .. } = &mut *call.shell;
+    let Shell { machine, editor, capture, .. } = &mut *call.shell;
+    let mut out = Output { machine, capture: capture.as_mut() };
     for (n, line) in editor.history().iter() {
         if json {
-            writeln!(Output(machine), r#"{{"number":{n},"line":{}}}"#, Quoted(line))?;
+            writeln!(out, r#"{{"number":{n},"line":{}}}"#, Quoted(line))?;
         } else {
-            writeln!(Output(machine), "{n:>5}  {line}")?;
+            writeln!(out, "{n:>5}  {line}")?;
         }
     }
     Ok(Status::DONE)

@@ -4,6 +4,7 @@ use core::fmt::Write as _;
 
 use kernel::proc::json::Quoted;
 use kernel::task::{MAX_TASKS, Task, TaskError, TaskFlags, TaskKind};
+use kernel::trace::Oom;
 
 use super::free::{Freed, free_matching};
 use crate::arg::{Arg, Kind};
@@ -65,6 +66,52 @@ mask on its way into the slow path.",
     }
 }
 
+/// `task pf NAME +FLAG -FLAG ...`
+pub const fn pf<M: Machine>() -> Command<M> {
+    Command {
+        name: "task pf",
+        summary: "task set, with short names",
+        help: "\
+The names are those of task set, in short: memalloc, noio, nofs, dumpcore,
+exiting, lessthrottle and so on.",
+        args: &[Arg::One("NAME", Kind::Task), Arg::Many("+FLAG|-FLAG", Kind::TaskFlag)],
+        examples: &["task pf sh +memalloc; alloc GFP_NOWAIT; task pf sh -memalloc"],
+        run: run_set,
+    }
+}
+
+/// `task scope NAME push SCOPE`, `task scope NAME pop`
+pub const fn scope<M: Machine>() -> Command<M> {
+    Command {
+        name: "task scope",
+        summary: "take a task into a scope, or out of the innermost",
+        help: "\
+push noreclaim sets PF_MEMALLOC as memalloc_noreclaim_save does, noio and nofs
+PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS. Scopes nest: pop puts the flag back to
+what it was before the push, so an inner scope does not end an outer one.",
+        args: &[
+            Arg::One("NAME", Kind::Task),
+            Arg::One("WHAT", Kind::Choice(&["push", "pop"])),
+            Arg::Maybe("noio|nofs|noreclaim", Kind::Choice(&["noio", "nofs", "noreclaim"])),
+        ],
+        examples: &["task scope sh push nofs; alloc GFP_KERNEL; task scope sh pop"],
+        run: run_scope,
+    }
+}
+
+/// `task adj NAME N`
+pub const fn adj<M: Machine>() -> Command<M> {
+    Command {
+        name: "task adj",
+        summary: "set how much the OOM killer should like a task",
+        help: "\
+Writes oom_score_adj: -1000 (never kill) to 1000 (kill first).",
+        args: &[Arg::One("NAME", Kind::Task), Arg::One("N", Kind::Number)],
+        examples: &["task new hog; task adj hog 500; task list"],
+        run: run_adj,
+    }
+}
+
 /// `task list`
 pub const fn list<M: Machine>() -> Command<M> {
     Command {
@@ -93,7 +140,7 @@ If you act as that task, you act as the first one afterwards.",
 
 /// The task called `name`.
 fn find<'a, M: Machine>(call: &Call<'_, 'a, M>, name: &'a str) -> Result<&'static Task, Trouble<'a>> {
-    let tasks = call.shell.machine.tasks();
+    let tasks = call.tasks();
     tasks.find(name).ok_or_else(|| {
         let mut search = Search::new(name);
         tasks.iter().for_each(|task| search.offer(task.comm().as_str()));
@@ -120,10 +167,11 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         (false, true) => TaskKind::Kernel,
         (false, false) => TaskKind::User,
     };
-    let task = match call.shell.machine.tasks().spawn(name, kind) {
+    let task = match call.tasks().spawn(name, kind) {
         Ok(task) => task,
         Err(error) => return refuse(call, error),
     };
+    call.shell.session.scopes.forget(task);
     if let Err(error) = task.set_oom_score_adj(adj) {
         return refuse(call, error);
     }
@@ -154,7 +202,46 @@ fn run_set<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         return Err(Trouble::Usage("kswapd keeps PF_KSWAPD and PF_MEMALLOC: without them it would wait for itself"));
     }
     task.change_flags(set, clear);
+    show_flags(call, task)
+}
+
+fn show_flags<'a, M: Machine>(call: &mut Call<'_, 'a, M>, task: &Task) -> Outcome<'a> {
     writeln!(call, "{}: {:#x}({})", task.comm(), task.flags().bits(), task.flags())?;
+    Ok(Status::DONE)
+}
+
+/// The scopes by name. Linux: `memalloc_noio_save` and its kin.
+const SCOPES: [(&str, TaskFlags); 3] = [
+    ("noio", TaskFlags::PF_MEMALLOC_NOIO),
+    ("nofs", TaskFlags::PF_MEMALLOC_NOFS),
+    ("noreclaim", TaskFlags::PF_MEMALLOC),
+];
+
+fn run_scope<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = find(call, call.args.must(0))?;
+    let push = value::one_of("such step", call.args.must(1), [("push", true), ("pop", false)].into_iter())?;
+    let scopes = &mut call.shell.session.scopes;
+    match (push, call.args.word(2)) {
+        (true, Some(word)) => {
+            let flags = value::one_of("scope", word, SCOPES.into_iter())?;
+            scopes.push(task, flags).map_err(|_| Trouble::OutOfHeap)?;
+        }
+        (false, None) if scopes.pop(task) => {}
+        (false, None) => return Err(Trouble::Refused("the task is in no scope")),
+        (true, None) => return Err(Trouble::Usage("which scope? task scope sh push nofs")),
+        (false, Some(_)) => return Err(Trouble::Usage("pop takes the innermost scope, whichever that is")),
+    }
+    show_flags(call, task)
+}
+
+fn run_adj<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = find(call, call.args.must(0))?;
+    let adj = value::number_in("oom_score_adj", call.args.must(1), -1000, 1000)?;
+    if let Err(error) = task.set_oom_score_adj(adj) {
+        return refuse(call, error);
+    }
+    let (pid, comm, oom_score_adj) = (u32::from(task.pid()), task.comm(), task.oom_score_adj());
+    call.kernel(|memory, current| memory.trace(current, || Oom::OomScoreAdjUpdate { pid, comm, oom_score_adj }));
     Ok(Status::DONE)
 }
 
@@ -164,7 +251,7 @@ fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if !call.json() {
         writeln!(call, "  PID NAME                 PAGES   ADJ FLAGS")?;
     }
-    for task in call.shell.machine.tasks().iter() {
+    for task in call.tasks().iter() {
         let (pid, flags, realtime) = (task.pid(), task.flags(), task.is_realtime());
         let (name, adj, pages) = (task.comm(), task.oom_score_adj(), held[usize::from(pid)]);
         if call.json() {
@@ -194,13 +281,14 @@ fn pages_held<M: Machine>(call: &mut Call<'_, '_, M>) -> Result<[u64; MAX_TASKS 
 
 fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let task = find(call, call.args.must(0))?;
-    let (tasks, pid, name) = (call.shell.machine.tasks(), task.pid(), task.comm());
+    let (tasks, pid, name) = (call.tasks(), task.pid(), task.comm());
     if pid == tasks.init().pid() {
         return refuse(call, TaskError::InitKilled);
     }
     let mut freed = Freed::default();
     // Stopped half-way, the task lives on with what it still holds.
     let status = free_matching(call, |held| held.pid == pid, &mut freed)?;
+    call.shell.session.scopes.forget(task);
     if let Err(error) = tasks.remove(task) {
         return refuse(call, error);
     }
@@ -213,6 +301,9 @@ fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 #[cfg(test)]
 mod tests {
+    use kernel::mm::memory::Env;
+
+    use crate::machine::Machine;
     use crate::testing::{check, run, shell};
 
     #[test]
@@ -221,7 +312,7 @@ mod tests {
         run(&mut shell, "alloc GFP_KERNEL; task new hog; task use hog; alloc GFP_KERNEL -n 10 -o 1");
         let listed = "  PID NAME                 PAGES   ADJ FLAGS\n    1 sh                       1     0 0x0()\n\
                       *   2 hog                     20     0 0x0()\n";
-        assert_eq!(run(&mut shell, "task list"), listed);
+        assert!(run(&mut shell, "task list").starts_with(listed));
         assert_eq!(run(&mut shell, "task kill hog"), "killed hog: freed 10 blocks, 20 pages\n");
         assert_eq!(run(&mut shell, "free all"), "freed 1 block, 1 page\n");
         assert!(run(&mut shell, "task list").contains("*   1 sh"));
@@ -233,9 +324,7 @@ mod tests {
         check("task set sh +PF_MEMALLOC; task set sh -PF_MEMALLOC", "sh: 0x800(PF_MEMALLOC)\nsh: 0x0()");
         check("task set sh +PF_MEMALOC", "task set: no task flag `PF_MEMALOC`; did you mean `PF_MEMALLOC`?");
         check("task set sh PF_MEMALLOC; echo $?", "task set: a flag is set with + [..]\n2");
-        let kswapd =
-            "task new kswapd0 --kthread; task set kswapd0 +PF_KSWAPD +PF_MEMALLOC; task set kswapd0 -PF_MEMALLOC";
-        check(kswapd, "task 2 kswapd0\nkswapd0: 0x220800[..]\ntask set: kswapd keeps [..]");
+        check("task set kswapd0 -PF_MEMALLOC", "task set: kswapd keeps [..]");
     }
 
     #[test]
@@ -253,5 +342,46 @@ mod tests {
         let mut shell = shell();
         run(&mut shell, r#"task new 'a"b' --rt --oom-score-adj -5"#);
         assert_eq!(run(&mut shell, "task list --json").lines().nth(1), Some(list));
+    }
+
+    #[test]
+    fn flags_have_short_names() {
+        check("task pf sh +memalloc +noio +nofs +lessthrottle", "sh: 0x1c0800(PF_MEMALLOC|PF_MEMALLOC_NOFS|[..]");
+        check("task pf sh +nofx", "task pf: no task flag `nofx`");
+    }
+
+    #[test]
+    fn scopes_nest() {
+        let script = "task pf sh +memalloc; task scope sh push noreclaim; task scope sh push nofs; task scope sh pop; \
+                      task scope sh pop; task scope sh pop; echo $?";
+        let output = "sh: 0x800(PF_MEMALLOC)\nsh: 0x800(PF_MEMALLOC)\nsh: 0x40800(PF_MEMALLOC|PF_MEMALLOC_NOFS)\n\
+                      sh: 0x800(PF_MEMALLOC)\nsh: 0x800(PF_MEMALLOC)\ntask scope: the task is in no scope\n1";
+        check(script, output);
+        check("task scope sh push noio; task scope sh push nofs; task scope sh pop", "[..]\n[..]\nsh: 0x80000([..]");
+        check(
+            "task scope sh push; task scope sh pop nofs",
+            "task scope: which scope? [..]\ntask scope: pop takes [..]",
+        );
+        check("task scope sh push nofx", "task scope: no scope `nofx`; did you mean `nofs`?");
+    }
+
+    #[test]
+    fn a_scope_does_not_outlive_its_task() {
+        let mut shell = shell();
+        run(&mut shell, "task new a; task scope a push noio; task kill a; task new b; task pf b +noio");
+        assert_eq!(run(&mut shell, "task scope b pop"), "task scope: the task is in no scope\n");
+        // Nor when somebody else ends the task.
+        run(&mut shell, "task scope b push noio");
+        let tasks = shell.machine.memory().env.tasks();
+        tasks.remove(tasks.find("b").unwrap()).unwrap();
+        let output = run(&mut shell, "task new c; task pf c; task scope c pop");
+        assert_eq!(output, "task 2 c\nc: 0x0()\ntask scope: the task is in no scope\n");
+    }
+
+    #[test]
+    fn adj_is_written_and_traced() {
+        check("task adj sh 1001", "task adj: oom_score_adj must be -1000..1000, not 1001");
+        let traced = "trace on; task adj sh -17; trace show --json";
+        check(traced, r#"{"seq":0,[..]"text":"oom_score_adj_update: pid=1 comm=sh oom_score_adj=-17"}"#);
     }
 }

@@ -6,13 +6,15 @@ use alloc::vec::Vec;
 use super::*;
 use crate::host::HostMachine;
 use crate::testing::shell;
+use kernel::mm::memory::Env;
 
 /// Candidates that begin with what is typed, each with where it starts.
 fn candidates(before: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let shell = shell();
-    shell.machine.tasks().spawn("hog", kernel::task::TaskKind::User).unwrap();
-    Completer::<HostMachine>::new(shell.machine.tasks()).complete(before, &mut |candidate| {
+    let tasks = shell.machine.memory().env.tasks();
+    tasks.spawn("hog", kernel::task::TaskKind::User).unwrap();
+    Completer::<HostMachine>::new(tasks).complete(before, &mut |candidate| {
         if candidate.text.starts_with(&before[candidate.start..]) {
             found.push((candidate.start, String::from(candidate.text)));
         }
@@ -34,11 +36,11 @@ fn commands_and_families() {
     check("a", 0, &["alloc", "audit"]);
     check("echo; ta", 6, &["task"]);
     check("echo&&so", 6, &["source"]);
-    check("task ", 5, &["new", "use", "set", "list", "kill"]);
+    check("task ", 5, &["new", "use", "set", "pf", "scope", "adj", "list", "kill"]);
     check("task k", 5, &["kill"]);
     check("help bud", 5, &[]);
     check("help be", 5, &["bench"]);
-    check("help w", 5, &["watermarks"]);
+    check("help wa", 5, &["warn-once", "watermarks"]);
 }
 
 #[test]
@@ -54,6 +56,10 @@ fn arguments_by_their_kind() {
     check("task set hog +PF_MEMALLOC_NO", 14, &["PF_MEMALLOC_NOFS", "PF_MEMALLOC_NOIO"]);
     check("free to 100 Nor", 12, &["Normal"]);
     check("ctx s", 4, &["softirq"]);
+    check("trace on vmsc", 9, &["vmscan"]);
+    check("trace show kmem mm_page_alloc_", 16, &["mm_page_alloc_zone_locked", "mm_page_alloc_extfrag"]);
+    check("task scope sh p", 14, &["push", "pop"]);
+    check("task scope sh push nof", 19, &["nofs"]);
     check("nonsense ", 9, &[]);
 }
 
@@ -73,5 +79,6 @@ fn paths_and_settings() {
 fn a_command_in_a_command() {
     check("ctx softirq al", 12, &["alloc"]);
     check("ctx softirq alloc GFP_NOF", 18, &["GFP_NOFS"]);
+    check("explain task pf hog +PF_KSW", 21, &["PF_KSWAPD"]);
     check("repeat 3 ctx softirq task ki", 26, &["kill"]);
 }

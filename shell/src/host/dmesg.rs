@@ -1,19 +1,30 @@
-//! The kernel log of a host machine: what its thread logged, one log for each thread.
+//! The kernel log of a host machine: what its threads logged.
+//!
+//! The program has one logger; each of its threads belongs to a machine, whose log it keeps.
 
 use std::cell::RefCell;
 use std::format;
 use std::string::String;
+use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+/// Level and text of each record.
+type Records = Vec<(u8, String)>;
+
+/// The log of one machine.
+#[derive(Clone, Debug, Default)]
+pub struct Dmesg(Arc<Mutex<Records>>);
+
 std::thread_local! {
-    static RECORDS: RefCell<Vec<(u8, String)>> = const { RefCell::new(Vec::new()) };
+    /// The log of the machine that the thread belongs to.
+    static CURRENT: RefCell<Dmesg> = RefCell::default();
 }
 
-struct Dmesg;
+struct Logger;
 
-impl Log for Dmesg {
+impl Log for Logger {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -21,7 +32,7 @@ impl Log for Dmesg {
     fn log(&self, record: &Record<'_>) {
         // No time passes on the host, as far as the log can tell: transcripts stay the same.
         let text = format!("[{:5}.{:06}] {}", 0, 0, record.args());
-        RECORDS.with_borrow_mut(|records| records.push((linux_level(record.level()), text)));
+        CURRENT.with_borrow(|log| log.records(|records| records.push((linux_level(record.level()), text))));
     }
 
     fn flush(&self) {}
@@ -36,15 +47,28 @@ const fn linux_level(level: Level) -> u8 {
     }
 }
 
-/// Starts this thread's log anew.
-pub fn init() {
-    // Fails when another machine of this process set it before.
-    let _ = log::set_logger(&Dmesg);
-    log::set_max_level(LevelFilter::Debug);
-    RECORDS.with_borrow_mut(Vec::clear);
-}
+impl Dmesg {
+    /// An empty log, and it is this thread's.
+    pub fn start() -> Dmesg {
+        // Fails when another machine of this process set it before.
+        let _ = log::set_logger(&Logger);
+        log::set_max_level(LevelFilter::Debug);
+        let dmesg = Dmesg::default();
+        dmesg.join();
+        dmesg
+    }
 
-/// Shows `f` the level and the text of the record at `position`.
-pub fn record<R>(position: usize, f: impl FnOnce(u8, &str) -> R) -> Option<R> {
-    RECORDS.with_borrow(|records| records.get(position).map(|(level, text)| f(*level, text)))
+    /// From now on the log is this thread's.
+    pub fn join(&self) {
+        CURRENT.set(self.clone());
+    }
+
+    /// Shows `f` the level and the text of the record at `position`.
+    pub fn record<R>(&self, position: usize, f: impl FnOnce(u8, &str) -> R) -> Option<R> {
+        self.records(|records| records.get(position).map(|(level, text)| f(*level, text)))
+    }
+
+    fn records<R>(&self, f: impl FnOnce(&mut Records) -> R) -> R {
+        f(&mut self.0.lock().expect("no panic while a record is written"))
+    }
 }

@@ -12,12 +12,12 @@ fn machine() -> HostMachine {
     HostMachine::new("", &[(0x4000_0000, 0x100_0000, 0)], &[(0x4000_0000, 0x83000)])
 }
 
-fn zone<'a>(memory: &'a Memory<'_, HostEnv>) -> &'a Zone {
+fn zone<'a>(memory: &'a Memory<'_, HostEnv<'_>>) -> &'a Zone {
     memory.populated_zones().next().unwrap()
 }
 
 /// Takes a block as `rmqueue` does, without watermark check and per-CPU list.
-fn take(memory: &Memory<'_, HostEnv>, order: u32, migratetype: MigrateType) -> Pfn {
+fn take(memory: &Memory<'_, HostEnv<'_>>, order: u32, migratetype: MigrateType) -> Pfn {
     let (zone, pin) = (zone(memory), memory.pin());
     let indices = zone.indices(&memory.pages);
     let limits = Range32 { start: indices.start, end: indices.end };
@@ -36,26 +36,26 @@ fn take(memory: &Memory<'_, HostEnv>, order: u32, migratetype: MigrateType) -> P
 }
 
 /// Frees a block to the type of its pageblock.
-fn free(memory: &Memory<'_, HostEnv>, pfn: u64, order: u32) {
+fn free(memory: &Memory<'_, HostEnv<'_>>, pfn: u64, order: u32) {
     let (zone, pin, index) = (zone(memory), memory.pin(), memory.pages.index(Pfn(pfn)));
     let mut guard = zone.free.lock(&pin);
     let migratetype = memory.blocks.of(index).migratetype();
     zone.buddy(&mut guard, memory.pages, memory.blocks).free(index, Order::new(order).unwrap(), migratetype);
 }
 
-fn buddyinfo(memory: &Memory<'_, HostEnv>) -> String {
+fn buddyinfo(memory: &Memory<'_, HostEnv<'_>>) -> String {
     let counts: Vec<String> = Order::all().map(|order| zone(memory).counts.nr_free(order).to_string()).collect();
     counts.join(" ")
 }
 
-fn list(memory: &Memory<'_, HostEnv>, order: u32, migratetype: MigrateType) -> Vec<u64> {
+fn list(memory: &Memory<'_, HostEnv<'_>>, order: u32, migratetype: MigrateType) -> Vec<u64> {
     let pin = memory.pin();
     let guard = zone(memory).free.lock(&pin);
     let list = guard.list(Order::new(order).unwrap(), migratetype);
     list.iter(&memory.pages).map(|index| memory.pages.pfn(index).0).collect()
 }
 
-fn pageblock(memory: &Memory<'_, HostEnv>, pfn: u64) -> MigrateType {
+fn pageblock(memory: &Memory<'_, HostEnv<'_>>, pfn: u64) -> MigrateType {
     memory.blocks.of(memory.pages.index(Pfn(pfn))).migratetype()
 }
 

@@ -74,6 +74,8 @@ fn act(lab: &Lab<'_>, held: &mut Vec<(Pfn, u32)>, step: Step) -> String {
     let at = |nth: usize| nth % held.len().max(1);
     match step {
         Step::Alloc { gfp, order, node, context } => {
+            // Once round the slow path is enough, and nobody is killed.
+            let gfp = gfp | Gfp::__GFP_NORETRY | Gfp::__GFP_NOWARN;
             let current = lab.current().in_context(context);
             let page = match node {
                 None => page_alloc::alloc_pages(&lab.memory, &current, gfp, order),

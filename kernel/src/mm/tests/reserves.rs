@@ -15,7 +15,7 @@ use crate::proc::sysctl;
 use crate::quirks::Quirks;
 
 /// A machine without pages: its zones only say how many they manage.
-fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static, HostEnv> {
+fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static, HostEnv<'static>> {
     let pages = Pages::new(&[], PfnRange::default());
     let mut memory = Memory::new(HostEnv::default(), pages, Pageblocks::new(&[]), profile.zones(false), quirks);
     memory.nodes[0].online = true;
@@ -28,7 +28,7 @@ fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static,
     memory
 }
 
-fn set(memory: &Memory<'_, HostEnv>, name: &str, value: &str) {
+fn set(memory: &Memory<'_, HostEnv<'_>>, name: &str, value: &str) {
     sysctl::find(name).unwrap().write(memory, value).unwrap();
 }
 
@@ -37,7 +37,7 @@ fn marks(zone: &Zone) -> [u64; 3] {
 }
 
 /// `min_free_kbytes totalreserve`, then for each populated zone its watermarks, its protection, and high/batch.
-fn describe(memory: &Memory<'_, HostEnv>) -> String {
+fn describe(memory: &Memory<'_, HostEnv<'_>>) -> String {
     let mut text = format!("{} {}\n", memory.sysctl.min_free_kbytes.load(Relaxed), memory.totalreserve());
     for zone in memory.populated_zones() {
         let [min, low, high] = marks(zone);

@@ -123,8 +123,9 @@ fn check_classzone(args: &str, protected: u64) {
     for order in [10, 6, 3, 0] {
         while page_alloc::alloc_pages(&lab.memory, &lab.current(), Gfp::GFP_NOWAIT, order).is_ok() {}
     }
-    assert_eq!(free(&lab, 1, ZoneType::Normal), low(&lab, 1, ZoneType::Normal));
-    assert_eq!(free(&lab, 1, ZoneType::Dma32), low(&lab, 1, ZoneType::Dma32) + protected);
+    let min = |zone| lab.zone_on(1, zone).watermark(Watermark::Min);
+    assert_eq!(free(&lab, 1, ZoneType::Normal), min(ZoneType::Normal));
+    assert_eq!(free(&lab, 1, ZoneType::Dma32), min(ZoneType::Dma32) + protected);
 }
 
 #[test]

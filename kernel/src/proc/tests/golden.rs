@@ -75,7 +75,7 @@ fn zone(zone: &Zone) -> String {
 }
 
 /// Writes the settings of a line; prints the line with what they led to.
-fn carry_out(memory: &Memory<'_, HostEnv>, line: &str) -> String {
+fn carry_out(memory: &Memory<'_, HostEnv<'_>>, line: &str) -> String {
     let settings = line.split(':').next().unwrap_or_default();
     let [min_free, scale, ratios] = settings.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
     assert_eq!(write(memory, "min_free_kbytes", min_free), "");

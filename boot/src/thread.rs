@@ -1,0 +1,300 @@
+//! Threads of this machine: who runs, who waits, and until when.
+//!
+//! [`Threads`] is the machine's [`Scheduler`], and `kernel::sched::RunQueue` decides; here it gets a lock, stacks and a
+//! clock. A thread gives its CPU away in three ways only: it sleeps, it offers its CPU after the tick asked for that, or
+//! it ends. Nobody is interrupted by another thread (PREEMPT_NONE, arm64's default). A CPU that has nobody to run idles on
+//! a stack of its own. The alarm clock rings when the earliest sleeper's time comes, and every tick while more than one
+//! thread wants the CPU; else it rests.
+//!
+//! The lock is held from the decision until the other stack is in use, with interrupts masked: who arrives there lets it
+//! go. So nobody can take up a thread that is about to leave its stack. Linux: `kernel/sched/core.c`,
+//! `kernel/kthread.c`.
+//!
+//! Linux does more: priorities, fairness, preemption, and migration between CPUs.
+
+use crate::arch::{cpu, stack, switch, timer};
+use crate::{console, irq, stacks};
+use alloc::boxed::Box;
+use core::fmt;
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use kernel::mmzone::NR_CPUS;
+use kernel::sched::{JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId};
+use kernel::task::{Comm, Current, Task};
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// What a thread does, acting as the task that it was started for.
+type Body = Box<dyn FnOnce(&Current<'_>) + Send>;
+
+/// Who runs where.
+struct Board {
+    queue: RunQueue,
+    /// Stack pointers of the threads that do not run.
+    threads: [u64; MAX_THREADS],
+    /// Stack pointers of the idle loops that do not run; 0 for one that never ran.
+    idle: [u64; NR_CPUS],
+    /// What new threads will do.
+    bodies: [Option<Body>; MAX_THREADS],
+}
+
+static BOARD: SpinMutex<Board> = SpinMutex::new(Board {
+    queue: RunQueue::new(),
+    threads: [0; MAX_THREADS],
+    idle: [0; NR_CPUS],
+    bodies: [const { None }; MAX_THREADS],
+});
+
+/// The task that each thread was started for.
+static TASKS: [AtomicU16; MAX_THREADS] = [const { AtomicU16::new(0) }; MAX_THREADS];
+
+impl Board {
+    /// Where the stack pointer of `thread` is kept, or that of the idle loop.
+    fn place(&mut self, thread: Option<ThreadId>, cpu: usize) -> &mut u64 {
+        match thread {
+            Some(thread) => &mut self.threads[usize::from(thread.0)],
+            None => &mut self.idle[cpu],
+        }
+    }
+
+    /// The thread that CPU `cpu` runs next.
+    fn next(&mut self, cpu: usize) -> Option<ThreadId> {
+        self.queue.expire(timer::uptime_ns());
+        self.queue.pick(cpu as u8)
+    }
+
+    /// Lets the CPU that `thread` is bound to notice that it wants to run: us, or by an interrupt.
+    fn tell_cpu_of(&self, thread: ThreadId) {
+        let this = cpu::this_cpu();
+        match self.queue.bound(thread).map(usize::from) {
+            Some(other) if other != this.number => irq::interrupt(other, irq::RESCHEDULE),
+            _ => self.set_alarm(this.number, this.running()),
+        }
+    }
+
+    /// Sets the alarm of CPU `cpu`, which runs us, and `running` or nothing after that.
+    fn set_alarm(&self, cpu: usize, running: Option<ThreadId>) {
+        let crowded = running.is_some() && self.queue.has_ready(cpu as u8);
+        let tick = crowded.then(|| (timer::uptime_ns() / JIFFY_NS + 1) * JIFFY_NS);
+        timer::set_alarm(self.queue.next_deadline(cpu as u8).into_iter().chain(tick).min());
+    }
+}
+
+/// Why there is no new thread: no stack is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoStack;
+
+impl fmt::Display for NoStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("every stack for threads is in use")
+    }
+}
+
+/// Starts a thread that does `body` as `task`, on CPU `cpu` when its turn comes there.
+pub fn spawn(
+    task: &'static Task,
+    cpu: usize,
+    body: impl FnOnce(&Current<'_>) + Send + 'static,
+) -> Result<ThreadId, NoStack> {
+    let body: Body = Box::new(body);
+    cpu::masked(|| {
+        let mut board = BOARD.lock();
+        let thread = board.queue.spawn(Some(cpu as u8)).ok_or(NoStack)?;
+        let Some(top) = stacks::of_thread(thread) else {
+            board.queue.exit(thread);
+            return Err(NoStack);
+        };
+        // SAFETY: the stack of this thread's number, which nobody had until now.
+        *board.place(Some(thread), 0) = unsafe { switch::prepare(top, begin) };
+        board.bodies[usize::from(thread.0)] = Some(body);
+        TASKS[usize::from(thread.0)].store(task.pid(), Relaxed);
+        board.tell_cpu_of(thread);
+        Ok(thread)
+    })
+}
+
+/// Where a new thread starts.
+extern "C" fn begin() -> ! {
+    arrive();
+    let thread = Threads.thread();
+    let body = BOARD.lock().bodies[usize::from(thread.0)].take();
+    let cpu = cpu::this_cpu();
+    cpu::unmask();
+    if let (Some(task), Some(body)) = (task_of(thread), body) {
+        body(&Current::new(task, cpu.number));
+    }
+    give_away(|queue, thread| {
+        queue.exit(thread);
+        true
+    });
+    unreachable!("a thread that ended runs");
+}
+
+/// Where the idle loop starts.
+extern "C" fn begin_idle() -> ! {
+    arrive();
+    idle()
+}
+
+/// Runs threads when there are any, waits for interrupts when there are none. Interrupts are masked but for a moment
+/// after each wait, so that none is overlooked between the last look and the wait.
+pub fn idle() -> ! {
+    let cpu = cpu::this_cpu().number;
+    loop {
+        let mut board = BOARD.lock();
+        match board.next(cpu) {
+            Some(next) => hand_over(board, None, Some(next)),
+            None => {
+                board.set_alarm(cpu, None);
+                drop(board);
+                cpu::wait();
+                cpu::let_interrupts_in();
+            }
+        }
+    }
+}
+
+/// Lets somebody else run if `leave` says so; returns when it is our turn again.
+fn give_away(leave: impl FnOnce(&mut RunQueue, ThreadId) -> bool) {
+    assert!(!cpu::is_masked(), "a thread gives its CPU away with interrupts masked");
+    cpu::masked(|| {
+        let (mut board, thread) = (BOARD.lock(), Threads.thread());
+        if leave(&mut board.queue, thread) {
+            let next = board.next(cpu::this_cpu().number);
+            hand_over(board, Some(thread), next);
+        }
+    });
+}
+
+/// Leaves the stack of `from` for that of `to`, where `None` is the idle loop, and lets go of the board there.
+fn hand_over(mut board: SpinMutexGuard<'_, Board>, from: Option<ThreadId>, to: Option<ThreadId>) {
+    let cpu = cpu::this_cpu();
+    cpu.run(to);
+    board.set_alarm(cpu.number, to);
+    if from == to {
+        return;
+    }
+    let target = match *board.place(to, cpu.number) {
+        // SAFETY: the stack on which the boot CPU has never idled; the others begin on theirs.
+        0 => unsafe { switch::prepare(stack::IDLE_STACK.end(), begin_idle) },
+        place => place,
+    };
+    let left = &raw mut *SpinMutexGuard::leak(board).place(from, cpu.number);
+    // SAFETY: interrupts are masked. `target` was prepared, or noted by a switch away, and its owner runs once: the run
+    // queue gave it to us alone, and the board is locked until we have left this stack.
+    unsafe { switch::switch(left, target) };
+    arrive();
+}
+
+/// On the other stack: lets go of the board, which whoever switched here had locked.
+fn arrive() {
+    // SAFETY: locked by `hand_over` just before the switch, and its guard is gone.
+    unsafe { BOARD.force_unlock() };
+}
+
+/// The timer's interrupt handler: wakes whose time has come, and asks the thread that runs to let others run.
+pub fn tick() {
+    let cpu = cpu::this_cpu();
+    let mut board = BOARD.lock();
+    board.queue.expire(timer::uptime_ns());
+    if board.queue.has_ready(cpu.number as u8) {
+        cpu.ask_to_resched();
+    }
+    board.set_alarm(cpu.number, cpu.running());
+}
+
+/// The handler of [`irq::RESCHEDULE`]: another CPU woke a thread that is bound to us. An idle loop looks for it anyway.
+pub fn notice() {
+    let cpu = cpu::this_cpu();
+    BOARD.lock().set_alarm(cpu.number, cpu.running());
+}
+
+/// Lets everyone else run who wants to, on any CPU, until all of them sleep or ^C is pressed.
+pub fn settle() {
+    while queue(|queue| queue.others_awake(Threads.thread())) && !Threads.interrupted() {
+        if queue(|queue| queue.has_ready(cpu::this_cpu().number as u8)) {
+            yield_now();
+        } else {
+            // They run elsewhere.
+            Threads.prepare_to_sleep();
+            Threads.schedule(Some(1));
+        }
+    }
+}
+
+fn yield_now() {
+    give_away(|queue, thread| {
+        queue.yield_now(thread);
+        true
+    });
+}
+
+/// The task that `thread` was started for; none for the boot thread, which acts as whom its user chose.
+fn task_of(thread: ThreadId) -> Option<&'static Task> {
+    crate::machine::tasks().by_pid(TASKS[usize::from(thread.0)].load(Relaxed))
+}
+
+/// What to call `thread`. Takes no lock: the last words use it.
+pub fn name(thread: ThreadId) -> Comm {
+    task_of(thread).map_or_else(|| crate::machine::tasks().init().comm(), Task::comm)
+}
+
+/// The threads of this machine.
+pub struct Threads;
+
+/// Runs `with` on the queue, interrupts masked.
+fn queue<R>(with: impl FnOnce(&mut RunQueue) -> R) -> R {
+    cpu::masked(|| with(&mut BOARD.lock().queue))
+}
+
+impl Scheduler for Threads {
+    fn thread(&self) -> ThreadId {
+        cpu::this_cpu().running().unwrap_or(ThreadId::BOOT)
+    }
+
+    fn jiffies(&self) -> u64 {
+        timer::uptime_ns() / JIFFY_NS
+    }
+
+    fn prepare_to_sleep(&self) {
+        queue(|queue| queue.prepare_to_sleep(self.thread()));
+    }
+
+    fn set_running(&self) {
+        queue(|queue| queue.set_running(self.thread()));
+    }
+
+    fn schedule(&self, timeout: Option<u64>) -> u64 {
+        let deadline = timeout.map(|ticks| timer::uptime_ns() + ticks * JIFFY_NS);
+        give_away(|queue, thread| queue.block(thread, deadline));
+        deadline.map_or(0, |deadline| deadline.saturating_sub(timer::uptime_ns()) / JIFFY_NS)
+    }
+
+    fn wake(&self, thread: ThreadId) -> bool {
+        cpu::masked(|| {
+            let mut board = BOARD.lock();
+            let woken = board.queue.wake(thread);
+            if woken {
+                board.tell_cpu_of(thread);
+            }
+            woken
+        })
+    }
+
+    fn need_resched(&self) -> bool {
+        cpu::this_cpu().need_resched()
+    }
+
+    fn cond_resched(&self) {
+        if self.need_resched() {
+            yield_now();
+        }
+    }
+
+    /// Only the boot thread runs what people type.
+    fn interrupted(&self) -> bool {
+        console::has_interrupt() && self.thread() == ThreadId::BOOT
+    }
+
+    fn should_stop(&self) -> bool {
+        false
+    }
+}

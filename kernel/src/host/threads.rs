@@ -1,0 +1,301 @@
+//! Threads of a host program that take turns as the machine's do.
+//!
+//! Each is a thread of the program, but only the one that holds the baton runs; it passes it on where a thread of the
+//! image would switch stacks. Time is virtual: it moves when somebody reads the clock, by a little at every offer to let
+//! others run, and to the next deadline when everybody sleeps. So the same program takes the same course every time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::thread::Scope;
+
+use crate::sched::{JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId};
+
+/// Nanoseconds that an offer to let others run takes.
+const OFFER_NS: u64 = 10_000;
+
+/// Threads that share one virtual CPU.
+pub struct HostThreads {
+    state: Mutex<State>,
+    /// One for each thread, which waits there for the baton.
+    turns: [Condvar; MAX_THREADS],
+    clock_ns: AtomicU64,
+    interrupted: AtomicBool,
+    stopping: AtomicBool,
+}
+
+struct State {
+    queue: RunQueue,
+    running: ThreadId,
+    /// The tick in which the running thread got the baton.
+    since: u64,
+    /// A thread panicked; everybody else gives up too.
+    broken: bool,
+}
+
+impl Default for HostThreads {
+    fn default() -> HostThreads {
+        HostThreads {
+            state: Mutex::new(State { queue: RunQueue::new(), running: ThreadId::BOOT, since: 0, broken: false }),
+            turns: [const { Condvar::new() }; MAX_THREADS],
+            clock_ns: AtomicU64::new(0),
+            interrupted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+}
+
+impl HostThreads {
+    /// Virtual time, which moves by `ns` before it is read.
+    pub fn advance(&self, ns: u64) -> u64 {
+        self.clock_ns.fetch_add(ns, SeqCst) + ns
+    }
+
+    /// Calls off the work of the running thread until it is switched back.
+    pub fn set_interrupted(&self, interrupted: bool) {
+        self.interrupted.store(interrupted, SeqCst);
+        let mut state = self.lock();
+        if interrupted {
+            state.queue.wake(ThreadId::BOOT);
+        }
+    }
+
+    /// Starts a thread that runs `body` when its turn comes.
+    ///
+    /// # Panics
+    ///
+    /// When there are [`MAX_THREADS`].
+    pub fn spawn<'scope, 'env>(
+        &'scope self,
+        scope: &'scope Scope<'scope, 'env>,
+        body: impl FnOnce() + Send + 'scope,
+    ) -> ThreadId {
+        let thread = self.lock().queue.spawn(None).expect("a free thread");
+        scope.spawn(move || self.run(thread, body));
+        thread
+    }
+
+    /// What a new thread of the program does: waits for its first turn, runs, and hands the baton on for good.
+    pub fn run(&self, thread: ThreadId, body: impl FnOnce()) {
+        let broken = Breaks(self);
+        drop(self.wait_for_turn(self.lock(), thread));
+        body();
+        std::mem::forget(broken);
+        let mut state = self.lock();
+        state.queue.exit(thread);
+        self.pass_on(&mut state);
+    }
+
+    /// Makes room in the table for a thread of the program that calls [`HostThreads::run`] with it.
+    pub fn reserve(&self) -> ThreadId {
+        self.lock().queue.spawn(None).expect("a free thread")
+    }
+
+    /// Lets everyone run who is ready, until all of them sleep.
+    pub fn settle(&self) {
+        while self.lock().queue.has_ready(0) {
+            self.yield_now();
+        }
+    }
+
+    /// Tells the daemons to end, and lets them, however long they sleep.
+    pub fn stop(&self) {
+        self.stopping.store(true, SeqCst);
+        (0..MAX_THREADS as u8).for_each(|thread| {
+            self.lock().queue.wake(ThreadId(thread));
+        });
+        self.settle();
+        // Whoever sleeps until some time still needs the baton then.
+        while self.lock().queue.next_deadline(0).is_some() {
+            self.prepare_to_sleep();
+            self.schedule(Some(1));
+        }
+        self.settle();
+    }
+
+    /// Gives the baton to everyone who is ready, once.
+    pub fn yield_now(&self) {
+        let mut state = self.lock();
+        let thread = state.running;
+        state.queue.yield_now(thread);
+        self.pass_on(&mut state);
+        drop(self.wait_for_turn(state, thread));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the baton changes hands")
+    }
+
+    fn now(&self) -> u64 {
+        self.clock_ns.load(SeqCst)
+    }
+
+    /// Hands the baton to whoever comes next, letting time pass until there is somebody.
+    fn pass_on(&self, state: &mut State) {
+        loop {
+            state.queue.expire(self.now());
+            if let Some(next) = state.queue.pick(0) {
+                state.running = next;
+                state.since = self.now() / JIFFY_NS;
+                self.turns[usize::from(next.0)].notify_all();
+                return;
+            }
+            match state.queue.next_deadline(0) {
+                Some(deadline) => {
+                    self.clock_ns.fetch_max(deadline, SeqCst);
+                }
+                // The program's own thread may have ended before its daemons did.
+                None => return,
+            }
+        }
+    }
+
+    fn wait_for_turn<'s>(&'s self, mut state: MutexGuard<'s, State>, thread: ThreadId) -> MutexGuard<'s, State> {
+        while state.running != thread {
+            assert!(!state.broken, "another thread panicked");
+            state = self.turns[usize::from(thread.0)].wait(state).expect("no panic while the baton changes hands");
+        }
+        state
+    }
+}
+
+/// Tells the other threads when the one that holds it panics.
+struct Breaks<'s>(&'s HostThreads);
+
+impl Drop for Breaks<'_> {
+    fn drop(&mut self) {
+        self.0.lock().broken = true;
+        self.0.turns.iter().for_each(Condvar::notify_all);
+    }
+}
+
+impl Scheduler for HostThreads {
+    fn thread(&self) -> ThreadId {
+        self.lock().running
+    }
+
+    fn jiffies(&self) -> u64 {
+        self.now() / JIFFY_NS
+    }
+
+    fn prepare_to_sleep(&self) {
+        let mut state = self.lock();
+        let thread = state.running;
+        state.queue.prepare_to_sleep(thread);
+    }
+
+    fn set_running(&self) {
+        let mut state = self.lock();
+        let thread = state.running;
+        state.queue.set_running(thread);
+    }
+
+    fn schedule(&self, timeout: Option<u64>) -> u64 {
+        let mut state = self.lock();
+        let (thread, deadline) = (state.running, timeout.map(|ticks| self.now() + ticks * JIFFY_NS));
+        if state.queue.block(thread, deadline) {
+            assert!(
+                deadline.is_some() || state.queue.next_deadline(0).is_some() || state.queue.has_ready(0),
+                "everybody sleeps for good"
+            );
+            self.pass_on(&mut state);
+            state = self.wait_for_turn(state, thread);
+        }
+        drop(state);
+        deadline.map_or(0, |deadline| deadline.saturating_sub(self.now()) / JIFFY_NS)
+    }
+
+    fn wake(&self, thread: ThreadId) -> bool {
+        self.lock().queue.wake(thread)
+    }
+
+    fn need_resched(&self) -> bool {
+        let mut state = self.lock();
+        state.queue.expire(self.now());
+        state.queue.has_ready(0) && self.now() / JIFFY_NS > state.since
+    }
+
+    fn cond_resched(&self) {
+        self.advance(OFFER_NS);
+        if self.need_resched() {
+            self.yield_now();
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(SeqCst) && self.thread() == ThreadId::BOOT
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::{Wait, WaitQueue};
+
+    /// Who did what, in the order in which it happened.
+    #[derive(Default)]
+    struct Diary(Mutex<Vec<String>>);
+
+    impl Diary {
+        fn note(&self, text: impl Into<String>) {
+            self.0.lock().unwrap().push(text.into());
+        }
+    }
+
+    #[test]
+    fn a_daemon_sleeps_works_and_ends() {
+        let (threads, diary, queue, asked) = <(HostThreads, Diary, WaitQueue, AtomicBool)>::default();
+        std::thread::scope(|scope| {
+            threads.spawn(scope, || {
+                while !threads.should_stop() {
+                    queue.wait(&threads, None, || asked.load(SeqCst) || threads.should_stop());
+                    if asked.swap(false, SeqCst) {
+                        diary.note("daemon works");
+                    }
+                }
+                diary.note("daemon ends");
+            });
+            threads.settle();
+            for _ in 0..2 {
+                asked.store(true, SeqCst);
+                queue.wake_all(&threads);
+                diary.note("asked");
+                threads.settle();
+            }
+            threads.stop();
+        });
+        assert_eq!(*diary.0.lock().unwrap(), ["asked", "daemon works", "asked", "daemon works", "daemon ends"]);
+    }
+
+    #[test]
+    fn time_passes_when_everybody_sleeps() {
+        let threads = HostThreads::default();
+        let start = threads.jiffies();
+        assert_eq!(WaitQueue::new().wait(&threads, Some(25), || false), Wait::TimedOut);
+        assert_eq!(threads.jiffies() - start, 25);
+    }
+
+    #[test]
+    fn an_offer_is_taken_after_a_tick() {
+        let (threads, diary) = <(HostThreads, Diary)>::default();
+        std::thread::scope(|scope| {
+            threads.spawn(scope, || diary.note("other"));
+            threads.cond_resched();
+            diary.note("first");
+            threads.advance(JIFFY_NS);
+            threads.cond_resched();
+            diary.note("second");
+        });
+        assert_eq!(*diary.0.lock().unwrap(), ["first", "other", "second"]);
+    }
+
+    #[test]
+    fn work_that_is_called_off_wakes_up() {
+        let threads = HostThreads::default();
+        threads.set_interrupted(true);
+        assert_eq!(WaitQueue::new().wait(&threads, None, || false), Wait::Interrupted);
+    }
+}

@@ -1,0 +1,220 @@
+//! File pages in tasks' memory: mapping, using and unmapping them, and locking them there.
+//!
+//! [`map`] makes a page of a file part of the acting task's memory and brings it in; [`touch`] uses it, which brings it
+//! in again if reclaim took it. [`mlock`] keeps it in, on the list of pages that cannot be reclaimed. Everything is done
+//! by the acting task to itself, as a fault or a system call is.
+//!
+//! Linux: `mm/mmap.c`, `mm/memory.c`, `mm/mlock.c`. Linux does more: areas of many pages, writing through mappings.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::filemap::{Lookup, get_page};
+use super::memory::{Env, Memory};
+use super::page::{NIL, PageFlags};
+use super::pagecache::{entry_of, make_entry};
+use super::pc_error::PcError;
+use super::rmap;
+use super::sparse::Place;
+use super::swap;
+use super::tables::MapFlags;
+use super::users::{PageUser, State, Users, add_zone_stat};
+use crate::task::{Current, Task};
+use crate::vmstat::{VmEvent, ZoneStat};
+
+/// Maps the page at `place` into the acting task's memory, and uses it.
+///
+/// # Errors
+///
+/// When a table is full, or there is no memory for the page; the mapping is there then, but not the page. Linux: `mmap`.
+pub fn map<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+    exec: bool,
+) -> Result<Lookup, PcError> {
+    let entry = make_entry(memory, users, place)?;
+    let flags = if exec { MapFlags::EXEC } else { MapFlags::empty() };
+    users.locked(memory, |state| match rmap::find(users, entry, current.task) {
+        Some(number) => {
+            users.mapping(number).state.set(flags);
+            Ok(())
+        }
+        None => {
+            let added = rmap::add(users, state, entry, current.task, flags);
+            added.map(drop).ok_or(PcError::TableFull("mappings", users.tables.mappings.len()))
+        }
+    })?;
+    touch(memory, current, users, place)
+}
+
+/// Uses a page through the acting task's mapping; whether it was there.
+///
+/// # Errors
+///
+/// When the task did not map it, or there is no memory for it. Linux: `handle_mm_fault`.
+pub fn touch<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+) -> Result<Lookup, PcError> {
+    let entry = entry_of(memory, users, place).ok_or(PcError::NotMapped(place))?;
+    if use_present(memory, users, entry, current.task).ok_or(PcError::NotMapped(place))? {
+        return Ok(Lookup::Hit);
+    }
+    memory.count(VmEvent::Pgfault, 1);
+    loop {
+        let (lookup, _, index) = get_page(memory, current, users, place)?;
+        if lookup == Lookup::Miss {
+            memory.count(VmEvent::Pgmajfault, 1);
+        }
+        let mapped = users.locked(memory, |_| {
+            let still_cached = users.file(entry).page() == Some(index);
+            let number = rmap::find(users, entry, current.task).filter(|_| still_cached);
+            number.inspect(|&number| rmap::set_present(memory, users, number, index)).is_some()
+        });
+        swap::put_page(memory, current, index);
+        if mapped {
+            return Ok(lookup);
+        }
+        // Evicted at once, or unmapped by somebody else.
+        users.locked(memory, |_| rmap::find(users, entry, current.task)).ok_or(PcError::NotMapped(place))?;
+    }
+}
+
+/// Marks a mapping young if it is present; whether it is. `None` if there is no mapping.
+fn use_present<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, task: &Task) -> Option<bool> {
+    users.locked(memory, |_| {
+        let state = &users.mapping(rmap::find(users, entry, task)?).state;
+        let present = state.get().contains(MapFlags::MAPPED);
+        if present {
+            state.set(MapFlags::YOUNG);
+        }
+        Some(present)
+    })
+}
+
+/// Ends the acting task's mapping of the page at `place`.
+///
+/// # Errors
+///
+/// When there is none. Linux: `munmap`.
+pub fn unmap<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+) -> Result<(), PcError> {
+    let entry = entry_of(memory, users, place).ok_or(PcError::NotMapped(place))?;
+    let number = users.locked(memory, |_| rmap::find(users, entry, current.task));
+    unmap_number(memory, current, users, number.ok_or(PcError::NotMapped(place))?);
+    Ok(())
+}
+
+fn unmap_number<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, number: u32) {
+    let page = users.locked(memory, |state| {
+        let page = users.file(users.mapping(number).page.load(Relaxed)).page();
+        if let Some(index) = page {
+            users.page(index).get(1);
+            rmap::set_absent(memory, users, number, index);
+        }
+        rmap::remove(memory, users, state, number);
+        page
+    });
+    if let Some(index) = page {
+        rescue(memory, current, users, index);
+        swap::put_page(memory, current, index);
+    }
+}
+
+/// Ends all mappings of files in the memory of `task`, which exits. Linux: `exit_mmap`.
+pub fn unmap_all<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, task: &Task) {
+    let ever_used = users.locked(memory, |state| state.mappings.ever_used());
+    let is_its = |number: &u32| {
+        let mapping = users.mapping(*number);
+        mapping.page.load(Relaxed) != NIL && mapping.task.load(Relaxed) == u32::from(task.pid())
+    };
+    (0..ever_used).filter(is_its).for_each(|number| unmap_number(memory, current, users, number));
+}
+
+/// Locks the page at `place` into memory for the acting task, which maps it.
+///
+/// # Errors
+///
+/// As [`touch`]. Linux: `mlock`, `mlock_vma_page`.
+pub fn mlock<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+) -> Result<(), PcError> {
+    touch(memory, current, users, place)?;
+    let locked = users.locked(memory, |state| {
+        let (entry, number) = present(users, state, place, current.task)?;
+        let index = users.file(entry).page()?;
+        users.page(index).get(1);
+        let first = !rmap::is_mlocked(users, entry);
+        users.mapping(number).state.set(MapFlags::MLOCKED);
+        Some((index, first))
+    });
+    let (index, first) = locked.ok_or(PcError::NotMapped(place))?;
+    if first {
+        add_zone_stat(memory, index, ZoneStat::NrMlock, 1);
+        memory.count(VmEvent::UnevictablePgsMlocked, 1);
+        // A page that reclaim has in its hands goes there when it is put back.
+        if swap::isolate_lru_page(memory, index) {
+            users.page(index).set_flags(PageFlags::UNEVICTABLE);
+            swap::putback_lru_page(memory, current, index);
+        }
+    }
+    swap::put_page(memory, current, index);
+    Ok(())
+}
+
+/// The record and the mapping of the page, if the task's mapping is present.
+fn present(users: &Users<'_>, state: &State, place: Place, task: &Task) -> Option<(u32, u32)> {
+    let entry = state.files.find(users.tables.file_chunks, place)?;
+    let number = rmap::find(users, entry, task)?;
+    users.mapping(number).state.get().contains(MapFlags::MAPPED).then_some((entry, number))
+}
+
+/// Undoes [`mlock`].
+///
+/// # Errors
+///
+/// When the acting task has not locked the page. Linux: `munlock`, `munlock_vma_page`.
+pub fn munlock<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+) -> Result<(), PcError> {
+    let unlocked = users.locked(memory, |state| {
+        let (entry, number) = present(users, state, place, current.task)?;
+        let was = users.mapping(number).state.clear(MapFlags::MLOCKED);
+        let index = users.file(entry).page().filter(|_| !was.is_empty())?;
+        users.page(index).get(1);
+        Some((index, !rmap::is_mlocked(users, entry)))
+    });
+    let (index, last) = unlocked.ok_or(PcError::NotLocked(place))?;
+    if last {
+        add_zone_stat(memory, index, ZoneStat::NrMlock, -1);
+        memory.count(VmEvent::UnevictablePgsMunlocked, 1);
+        rescue(memory, current, users, index);
+    }
+    swap::put_page(memory, current, index);
+    Ok(())
+}
+
+/// Brings a page that nobody keeps in memory any more back to the lists that reclaim looks at. Linux:
+/// `__munlock_isolated_page`.
+fn rescue<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, index: u32) {
+    let page = users.page(index);
+    let is_mlocked = matches!(users.user_of(index), Some(PageUser::File(entry)) if rmap::is_mlocked(users, entry));
+    if page.flags().contains(PageFlags::UNEVICTABLE) && !is_mlocked && swap::isolate_lru_page(memory, index) {
+        page.clear_flags(PageFlags::UNEVICTABLE);
+        memory.count(VmEvent::UnevictablePgsRescued, 1);
+        swap::putback_lru_page(memory, current, index);
+    }
+}
