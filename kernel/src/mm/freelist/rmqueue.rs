@@ -115,16 +115,11 @@ pub(super) fn rmqueue_buddy<E: Env>(
     let pin = memory.pin();
     let mut guard = zone.free.lock(&pin);
     let mut buddy = zone.buddy(&mut guard, memory.pages, memory.blocks);
-    let index = loop {
-        let reserved =
-            if flags.contains(AllocFlags::HARDER) { buddy.take(ac.order, MigrateType::HighAtomic) } else { None };
-        let index = match reserved {
-            Some(index) => index,
-            None => rmqueue_locked(memory, current, zone, &mut buddy, ac.order, ac.migratetype, flags)?,
-        };
-        if prep::check_new_page(memory, index) {
-            break index;
-        }
+    let reserved =
+        if flags.contains(AllocFlags::HARDER) { buddy.take(ac.order, MigrateType::HighAtomic) } else { None };
+    let index = match reserved {
+        Some(index) => index,
+        None => rmqueue_locked(memory, current, zone, &mut buddy, ac.order, ac.migratetype, flags)?,
     };
     let nr_pages = ac.order.nr_pages() as i64;
     buddy.counts.count(memory.pages.at(index).state().migratetype(), -nr_pages);
