@@ -5,7 +5,7 @@
 XTASK = cargo xtask
 ARGS =
 
-.PHONY: help run test check debug doctor setup bench miri model image clean toolchain
+.PHONY: help run test check debug doctor setup bench miri model shuttle image clean toolchain
 
 help:
 	@echo 'slowpath: the page allocator of Linux 5.0, on a bare ARM64 machine, with a shell'
@@ -17,6 +17,7 @@ help:
 	@echo '  make bench    count the instructions of the allocator'"'"'s paths'
 	@echo '  make miri     run the kernel'"'"'s tests under Miri (needs a nightly toolchain)'
 	@echo '  make model    run ten million operations against the model'
+	@echo '  make shuttle  run the kernel'"'"'s threads in a million schedules'
 	@echo '  make image    build target/slowpath/kernel8.img'
 	@echo '  make setup    install what is missing; make doctor only says what is'
 	@echo '  make clean    remove what was built'
@@ -45,6 +46,9 @@ miri: toolchain
 
 model: toolchain
 	@$(XTASK) model $(ARGS)
+
+shuttle: toolchain
+	@$(XTASK) shuttle $(ARGS)
 
 image: toolchain
 	@$(XTASK) build $(ARGS)

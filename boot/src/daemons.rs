@@ -29,7 +29,7 @@ pub fn start(memory: &'static Memory<'static, Machine>) {
     start_one("oom_reaper", nth_cpu(memory, None, 2), move |current| oom_kill::oom_reaper(memory, current));
     let users = memory.env.owner();
     start_one("kworker/flush", nth_cpu(memory, None, 3), move |current| writeback::flusher(memory, current, users));
-    thread::settle();
+    thread::settle(None);
 }
 
 /// The `n`th online CPU of `node`, from the last one down and round again; of all CPUs where it has none.

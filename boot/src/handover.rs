@@ -38,13 +38,14 @@ use kernel::mmzone::ZoneType;
 use kernel::numa::{self, Numa};
 use kernel::proc::sysctl;
 use kernel::show_mem::MemInit;
+use kernel::task::Current;
 
 /// Bytes of the image's heap on a machine with RAM enough, besides what handles take.
 const HEAP_BYTES: u64 = 1 << 20;
 /// Handles of the shell for every page of RAM take one part in so many: 8 bytes each.
 const HANDLES_SHARE: u64 = PAGE_SIZE / 8;
 /// Stacks for threads that are started while the machine runs.
-const SPARE_STACKS: u32 = 2;
+const SPARE_STACKS: u32 = 2 + shell::jobs::MAX_JOBS as u32;
 /// Smaller machines give one part in so many to the heap, and have fewer handles.
 const HEAP_SHARE: u64 = 32;
 
@@ -255,8 +256,9 @@ fn cma_pages(early: &Early<'_>) -> u64 {
 
 /// Writes the settings of the boot arguments; what cannot be written is logged.
 fn set_sysctls(memory: &Memory<'_, Machine>, args: &BootArgs<'_>) {
+    let current = Current::new(machine::tasks().init(), 0);
     for (name, value) in args.sysctls() {
-        match sysctl::find(name).map(|sysctl| sysctl.write(memory, value)) {
+        match sysctl::find(name).map(|sysctl| sysctl.write(memory, &current, value)) {
             Some(Ok(())) => {}
             Some(Err(error)) => log::warn!("boot argument sysctl.vm.{name}={value}: {error}"),
             None => log::warn!("boot argument sysctl.vm.{name}={value}: there is no setting vm.{name}, ignored"),

@@ -213,8 +213,8 @@ struct Work {
 // SAFETY: the thread that lent the closure does nothing but wait until it is back.
 unsafe impl Send for Work {}
 
-/// Runs `work` in either half of a real interrupt, and returns when it is done. Who has interrupts masked, as a handler
-/// has, would wait for ever, and runs it at once.
+/// Runs `work` in either half of a real interrupt, and returns when it is done; for one thread, the shell's. Who has
+/// interrupts masked, as a handler has, would wait for ever, and runs it at once.
 pub fn run_as(half: Half, work: &mut dyn FnMut()) {
     if CONTROLLER.get().is_none() || cpu::is_masked() {
         return work();

@@ -9,6 +9,7 @@ use crate::console::{self, In, Out, Wake};
 use crate::handover::Handover;
 use crate::irq::{self, Half};
 use crate::machine::Machine;
+use crate::thread::Threads;
 use crate::{daemons, dmesg, power, smp, thread};
 use core::fmt::Write as _;
 use embedded_io::{Read, Write as _};
@@ -16,9 +17,11 @@ use kernel::addr::PAGE_SIZE;
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::interrupts::Interrupts;
+use kernel::sched::{Scheduler, ThreadId};
 use kernel::sync::LocalIrq;
-use kernel::task::Context;
+use kernel::task::{Context, Task};
 use shell::exec::Shell;
+use shell::machine::Body;
 
 /// Where the person sits.
 pub struct Desk {
@@ -28,6 +31,8 @@ pub struct Desk {
     script: Option<&'static str>,
     out: Out,
     counts_instructions: bool,
+    /// Whom the thread acts as, if it is a job's.
+    job: Option<&'static Task>,
 }
 
 impl shell::machine::Machine for Desk {
@@ -63,11 +68,22 @@ impl shell::machine::Machine for Desk {
     }
 
     fn interrupted(&mut self) -> bool {
-        console::take_interrupt()
+        let Some(task) = self.job else { return console::take_interrupt() };
+        Threads.cond_resched();
+        Threads.interrupted() || task.is_dying()
     }
 
-    fn settle(&mut self) {
-        thread::settle();
+    fn settle(&mut self, ticks: Option<u64>) {
+        match self.job {
+            Some(_) => Threads.cond_resched(),
+            None => thread::settle(ticks),
+        }
+    }
+
+    fn spawn(&mut self, task: &'static Task, body: Body<Desk>) -> Option<ThreadId> {
+        let Desk { memory, resources, cmdline, script, counts_instructions, .. } = *self;
+        let desk = Desk { memory, resources, cmdline, script, out: Out, counts_instructions, job: Some(task) };
+        thread::spawn(task, self.cpu(), move |_| body(desk)).ok()
     }
 
     /// Hard interrupts and softirqs are real ones; the other contexts are where the shell's own thread says it is.
@@ -132,6 +148,7 @@ pub fn run(handover: &Handover) -> ! {
         script: handover.script,
         out: Out,
         counts_instructions: pmu::counts_instructions(),
+        job: None,
     };
     let mut shell = Shell::new(desk);
     daemons::start(handover.memory);

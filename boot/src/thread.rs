@@ -16,7 +16,7 @@ use crate::arch::{cpu, stack, switch, timer};
 use crate::{console, irq, stacks};
 use alloc::boxed::Box;
 use core::fmt;
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::{JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId};
 use kernel::task::{Comm, Current, Task};
@@ -45,6 +45,9 @@ static BOARD: SpinMutex<Board> = SpinMutex::new(Board {
 
 /// The task that each thread was started for.
 static TASKS: [AtomicU16; MAX_THREADS] = [const { AtomicU16::new(0) }; MAX_THREADS];
+
+/// Threads whose work was called off: a bit for each.
+static CALLED_OFF: AtomicU64 = AtomicU64::new(0);
 
 impl Board {
     /// Where the stack pointer of `thread` is kept, or that of the idle loop.
@@ -122,6 +125,7 @@ extern "C" fn begin() -> ! {
         body(&Current::new(task, cpu.number));
     }
     give_away(|queue, thread| {
+        CALLED_OFF.fetch_and(!thread.bit(), Relaxed);
         queue.exit(thread);
         true
     });
@@ -207,9 +211,11 @@ pub fn notice() {
     BOARD.lock().set_alarm(cpu.number, cpu.running());
 }
 
-/// Lets everyone else run who wants to, on any CPU, until all of them sleep or ^C is pressed.
-pub fn settle() {
-    while queue(|queue| queue.others_awake(Threads.thread())) && !Threads.interrupted() {
+/// Lets everyone else run who wants to, on any CPU, until all of them sleep, `ticks` are over, or ^C is pressed.
+pub fn settle(ticks: Option<u64>) {
+    let end = ticks.map_or(u64::MAX, |ticks| Threads.jiffies() + ticks);
+    let busy = || queue(|queue| queue.others_awake(Threads.thread()));
+    while busy() && Threads.jiffies() < end && !Threads.interrupted() {
         if queue(|queue| queue.has_ready(cpu::this_cpu().number as u8)) {
             yield_now();
         } else {
@@ -289,9 +295,15 @@ impl Scheduler for Threads {
         }
     }
 
-    /// Only the boot thread runs what people type.
+    /// ^C is for the boot thread, which runs what people type; the others are called off by name.
     fn interrupted(&self) -> bool {
-        console::has_interrupt() && self.thread() == ThreadId::BOOT
+        let thread = self.thread();
+        CALLED_OFF.load(Relaxed) & thread.bit() != 0 || (console::has_interrupt() && thread == ThreadId::BOOT)
+    }
+
+    fn call_off(&self, thread: ThreadId) {
+        CALLED_OFF.fetch_or(thread.bit(), Relaxed);
+        self.wake(thread);
     }
 
     fn should_stop(&self) -> bool {

@@ -17,11 +17,12 @@ use crate::mm::zone::Zone;
 use crate::mmzone::{MigrateType, NodeId, ZoneType};
 
 mod invariants;
+mod lru;
 
 pub use invariants::table;
 
 /// Number of rows of [`table`].
-pub const ROWS: usize = 27;
+pub const ROWS: usize = 30;
 
 /// Who finds out that a property is broken.
 pub enum Look<E: Env> {

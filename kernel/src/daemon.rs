@@ -5,7 +5,7 @@
 //!
 //! Linux: `kthread`, the freezer, and the wait queues `kswapd_wait`, `kcompactd_wait` and so on; the switch is ours.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use crate::sched::{Scheduler, Wait, WaitQueue};
 
@@ -18,8 +18,12 @@ pub struct Daemon {
     /// It is past its sleep.
     working: AtomicBool,
     frozen: AtomicBool,
-    /// Runs that a person asked for.
+    /// How often persons asked for a run.
     asked: AtomicU32,
+    /// So many of these are served by the run that began last.
+    taken: AtomicU32,
+    /// So many of these are served.
+    served: AtomicU32,
     /// Runs since the machine started.
     done: AtomicU32,
     /// Where those wait who asked.
@@ -35,6 +39,8 @@ impl Daemon {
             working: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             asked: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
+            served: AtomicU32::new(0),
             done: AtomicU32::new(0),
             idle: WaitQueue::new(),
         }
@@ -44,6 +50,11 @@ impl Daemon {
     #[inline(always)]
     pub fn is_asleep(&self) -> bool {
         !self.working.load(SeqCst) && !self.woken.load(SeqCst)
+    }
+
+    /// Whether it is between two pieces of work, or takes a nap in one: it holds nothing then that others could miss.
+    pub fn is_idle(&self) -> bool {
+        !self.working.load(SeqCst)
     }
 
     /// Wakes it. Linux: `wake_up_interruptible`.
@@ -57,6 +68,11 @@ impl Daemon {
         self.frozen.load(SeqCst)
     }
 
+    /// How often it has worked since the machine started.
+    pub fn runs(&self) -> u32 {
+        self.done.load(SeqCst)
+    }
+
     /// Keeps it from starting to work.
     pub fn freeze(&self) {
         self.frozen.store(true, SeqCst);
@@ -68,20 +84,20 @@ impl Daemon {
         self.wait.wake_all(sched);
     }
 
-    /// Makes it work once and waits until it is done; `false` when the caller's work was called off before.
+    /// Makes it work once, from now on, and waits until it is done; `false` when the caller's work was called off before.
     pub fn run(&self, sched: &impl Scheduler) -> bool {
-        let before = self.done.load(SeqCst);
-        self.asked.fetch_add(1, SeqCst);
+        let ticket = self.asked.fetch_add(1, SeqCst).wrapping_add(1);
         self.wait.wake_all(sched);
-        let done = || self.done.load(SeqCst) != before;
-        matches!(self.idle.wait(sched, None, done), Wait::Ready(_))
+        let served = || self.served.load(SeqCst).wrapping_sub(ticket) as i32 >= 0;
+        matches!(self.idle.wait(sched, None, served), Wait::Ready(_))
     }
 
     /// The daemon's own call before it works: sleeps until it is woken, for at most `timeout` ticks; `false` when it
     /// should end. With `timeout` it works when the time is over, too, unless it is frozen.
     pub fn wait_for_work(&self, sched: &impl Scheduler, timeout: Option<u64>) -> bool {
         self.working.store(false, SeqCst);
-        let due = || self.asked.load(SeqCst) > 0 || (self.woken.load(SeqCst) && !self.is_frozen());
+        let is_asked = || self.asked.load(SeqCst) != self.taken.load(SeqCst);
+        let due = || is_asked() || (self.woken.load(SeqCst) && !self.is_frozen());
         let wait = self.wait.wait(sched, timeout, || sched.should_stop() || due());
         if wait == Wait::TimedOut && self.is_frozen() {
             self.wait.wait(sched, None, || sched.should_stop() || !self.is_frozen() || due());
@@ -90,7 +106,20 @@ impl Daemon {
         if due() {
             self.woken.store(false, SeqCst);
         }
+        self.taken.store(self.asked.load(SeqCst), SeqCst);
         !sched.should_stop()
+    }
+
+    /// The daemon's own call before it looks for work a last time: who finds work for it after that look finds it asleep,
+    /// and wakes it. Linux: `prepare_to_wait`, at which `waitqueue_active` begins to hold.
+    pub fn prepare_to_sleep(&self) {
+        self.working.store(false, SeqCst);
+    }
+
+    /// The daemon's own call when that look found work. Linux: `finish_wait`.
+    pub fn stay_awake(&self) {
+        self.working.store(true, SeqCst);
+        self.woken.store(false, SeqCst);
     }
 
     /// The daemon's own call for a short sleep between two pieces of work; how many of the `ticks` were left when
@@ -98,15 +127,14 @@ impl Daemon {
     pub fn nap(&self, sched: &impl Scheduler, ticks: u64) -> u64 {
         self.working.store(false, SeqCst);
         let wait = self.wait.wait(sched, Some(ticks), || sched.should_stop() || self.woken.load(SeqCst));
-        self.working.store(true, SeqCst);
-        self.woken.store(false, SeqCst);
+        self.stay_awake();
         if let Wait::Ready(left) = wait { left } else { 0 }
     }
 
     /// The daemon's own call when it has worked.
     pub fn work_done(&self, sched: &impl Scheduler) {
-        let _ = self.asked.fetch_update(SeqCst, SeqCst, |asked| asked.checked_sub(1));
         self.done.fetch_add(1, SeqCst);
+        self.served.store(self.taken.load(SeqCst), SeqCst);
         self.idle.wake_all(sched);
     }
 }

@@ -4,7 +4,7 @@
 //! turns, and a clock that moves when it is read. [`HostMachine::memory`] builds the allocator in them exactly as the
 //! machine does at boot. Pages that nobody wrote cost nothing but their records. Only with the feature `host`.
 
-use std::sync::atomic::AtomicU8;
+use crate::sync::atomic::AtomicU8;
 use std::sync::{Mutex, OnceLock};
 
 use crate::addr::{Order, Pfn, PfnRange, PhysAddr};
@@ -25,6 +25,8 @@ use crate::sync::HostCpu;
 use crate::task::TaskTable;
 use crate::trace::Ring;
 
+#[cfg(shuttle)]
+pub mod explore;
 mod ram;
 mod tables;
 mod threads;
@@ -252,7 +254,7 @@ impl HostMachine {
     }
 
     /// Those who use reclaimable memory; they use none yet.
-    fn users(&self) -> Users<'_> {
+    pub fn users(&self) -> Users<'_> {
         Users::new(self.pages(), self.tables.borrow())
     }
 

@@ -16,16 +16,16 @@
 //!   memory        mm: zonelist, zone_sizes, sysctl, compact_state, zone, node, printed,
 //!                 oom_state, memory
 //!   in and out    mm: warn, wmark, fragmentation, fallback, reserves, alloc_context, reserve,
-//!                 prep, sleep, cpuset, suitable, wakeup, freelist, workingset, swap, fastpath,
-//!                 mm_init
+//!                 prep, sleep, cpuset, suitable, wakeup, freelist, workingset, swap, lru_view,
+//!                 fastpath, mm_init
 //!   reports       mm: census; show_mem; mm: warn_alloc
-//!   make room     mm: migrate, compaction, vmscan, oom_kill
+//!   make room     mm: migrate, compaction, vmscan, drop_caches, oom_kill
 //!   the entry     mm: kswapd, slowpath, page_alloc
 //!   users         mm: raw, content, sparse, tables, users, pc_error, store, rmap, swapfile, page_io,
-//!                 page_wait, dirty_limits, writeback, pagecache, filemap, truncate, verify, pins,
-//!                 mmap, anon, fault, handles, relocate, shadows, callbacks, slab,
-//!                 mempool, page_frag
-//!   views         proc, check, explain
+//!                 page_wait, dirty_limits, writeback, pagecache, filemap, truncate, mincore,
+//!                 verify, pins, mmap, anon, fault, handles, relocate, shadows, accounts,
+//!                 callbacks, slab, mempool, page_frag
+//!   views         proc, check, explain, stress
 //! ```
 //!
 //! One request, top to bottom:
@@ -70,6 +70,7 @@ pub mod show_mem;
 pub mod check;
 pub mod explain;
 pub mod proc;
+pub mod stress;
 
 #[cfg(any(test, feature = "host"))]
 pub mod host;

@@ -12,7 +12,7 @@
 //!
 //! Linux does more: priorities, fairness, preemption, and a run queue of its own for each CPU.
 
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Ticks of a second. Linux: `HZ`.
 pub const HZ: u64 = 250;
@@ -33,7 +33,8 @@ impl ThreadId {
         self.0 as usize
     }
 
-    const fn bit(self) -> u64 {
+    /// The thread as a bit of a set.
+    pub const fn bit(self) -> u64 {
         1 << self.0
     }
 }
@@ -68,6 +69,9 @@ pub trait Scheduler {
     /// Whether the caller's work was called off: ^C at the console, or `kill` of a background job. A thread that sleeps
     /// in [`WaitQueue::wait`] is woken by it.
     fn interrupted(&self) -> bool;
+
+    /// Calls off the work of `thread`, for good.
+    fn call_off(&self, thread: ThreadId);
 
     /// Whether a daemon should end. Linux: `kthread_should_stop`.
     fn should_stop(&self) -> bool;

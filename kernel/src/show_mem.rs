@@ -255,8 +255,8 @@ mod tests {
     use crate::gfp::Gfp;
     use crate::host::HostMachine;
     use crate::mm::page_alloc::alloc_pages;
+    use crate::sync::atomic::Ordering::Relaxed;
     use crate::task::{Current, TaskTable};
-    use core::sync::atomic::Ordering::Relaxed;
 
     /// The shape is that of Linux's report; the numbers are of 64 MiB after one page was taken.
     const REPORT: &str = "\

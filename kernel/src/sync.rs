@@ -4,16 +4,25 @@
 //! another thread of this CPU comes in between. A [`SpinLock`] can be taken only with a pin: an interrupt handler that
 //! allocates can then never wait for a lock that the code it interrupted holds. A [`PerCpu`] cell needs no lock at all.
 //!
+//! Under `--cfg shuttle` atomics, locks and masks tell `host::explore` where another thread may run.
+//!
 //! Linux: `local_irq_save`, `spin_lock_irqsave`, `this_cpu_ptr`.
 //! Linux does more: sleeping locks, lockdep, and locks that need no masking.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(not(shuttle))]
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::mmzone::NR_CPUS;
+use atomic::{AtomicBool, Ordering};
+#[cfg(shuttle)]
+use explored::{SpinMutex, SpinMutexGuard};
+
+pub mod atomic;
+#[cfg(shuttle)]
+mod explored;
 
 /// The CPU as locks see it: its number and its interrupt mask.
 ///
@@ -218,6 +227,8 @@ impl<T, S> Cell<T, S> {
 pub struct HostCpu {
     cpu: core::sync::atomic::AtomicUsize,
     masked: core::sync::atomic::AtomicUsize,
+    #[cfg(shuttle)]
+    mask: explored::Mask,
 }
 
 #[cfg(not(target_os = "none"))]
@@ -244,11 +255,15 @@ impl HostCpu {
 // nothing rests on the promise.
 unsafe impl LocalIrq for HostCpu {
     fn mask(&self) -> usize {
+        #[cfg(shuttle)]
+        self.mask.enter();
         self.masked.fetch_add(1, Ordering::Relaxed)
     }
 
     fn restore(&self, saved: usize) {
         self.masked.store(saved, Ordering::Relaxed);
+        #[cfg(shuttle)]
+        self.mask.leave();
     }
 
     fn cpu(&self) -> usize {

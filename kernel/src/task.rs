@@ -8,8 +8,8 @@
 //!
 //! Linux does more: nearly everything; here a task has no address space, no files and no scheduler.
 
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use bitflags::bitflags;
 

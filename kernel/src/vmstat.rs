@@ -8,8 +8,8 @@
 //! The list is that of v5.0 on arm64 with NUMA, compaction and swap. Linux does more: builds with NUMA balancing, huge
 //! pages or a balloon list those features' events (`numa_pte_updates`, `htlb_*`, `thp_*`, `balloon_*`); none exists here.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::mmzone::{MAX_NR_ZONES, ZoneType};
 
@@ -316,6 +316,13 @@ impl Default for EventCounters {
 #[inline]
 fn bump(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+/// What a counter says that several CPUs change: one may have taken off what another is still about to add.
+///
+/// Linux: the end of `zone_page_state` and `node_page_state`.
+pub(crate) fn at_least_0(count: u64) -> u64 {
+    if count as i64 >= 0 { count } else { 0 }
 }
 
 #[cfg(test)]

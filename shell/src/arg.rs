@@ -26,6 +26,12 @@ pub enum Kind {
     Node,
     /// A handle, a range of them, or a word that `free` knows.
     Handle,
+    /// The handle of a movable page, a range of them, or `all`.
+    Movable,
+    /// A job.
+    Job,
+    /// A lab.
+    Lab,
     /// A zone.
     Zone,
     /// A task.

@@ -7,17 +7,31 @@ use alloc::string::String;
 use core::fmt;
 
 /// What a command printed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Capture {
     text: String,
+    /// The most that is kept, in bytes.
+    limit: usize,
     /// Bytes that there was no room for.
     lost: usize,
 }
 
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::with_limit(usize::MAX)
+    }
+}
+
 impl Capture {
+    /// Keeps no more than `limit` bytes.
+    pub const fn with_limit(limit: usize) -> Capture {
+        Capture { text: String::new(), limit, lost: 0 }
+    }
+
     /// Adds `text`, as far as there is room. Nothing follows what was left out.
     pub fn push(&mut self, text: &str) {
-        if self.lost == 0 && self.text.try_reserve(text.len()).is_ok() {
+        let fits = text.len() <= self.limit - self.text.len();
+        if self.lost == 0 && fits && self.text.try_reserve(text.len()).is_ok() {
             self.text.push_str(text);
         } else {
             self.lost += text.len();

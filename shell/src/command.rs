@@ -8,6 +8,8 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use kernel::mm::memory::{Env, Memory};
+use kernel::mm::pc_error::PcError;
+use kernel::mm::users::Users;
 use kernel::task::{Context, Current, TaskTable};
 
 use crate::arg::{Arg, Arguments};
@@ -118,7 +120,7 @@ impl fmt::Display for NameError<'_> {
     }
 }
 
-impl<M: Machine> Call<'_, '_, M> {
+impl<'a, M: Machine> Call<'_, 'a, M> {
     /// Ends the command if ^C was pressed. To be asked in every loop that may run for long without output.
     pub fn check_interrupt(&mut self) -> Result<(), Trouble<'static>> {
         if self.shell.machine.interrupted() { Err(Trouble::Interrupted) } else { Ok(()) }
@@ -131,10 +133,7 @@ impl<M: Machine> Call<'_, '_, M> {
 
     /// Who acts: the session's task, on the shell's CPU, in the session's context.
     pub fn current(&self) -> Current<'static> {
-        let Shell { machine, session, .. } = &*self.shell;
-        let tasks = self.tasks();
-        let task = tasks.by_pid(session.pid).unwrap_or(tasks.init());
-        Current::new(task, machine.cpu()).in_context(session.context)
+        self.shell.current()
     }
 
     /// Calls into the kernel, in the session's context.
@@ -150,6 +149,34 @@ impl<M: Machine> Call<'_, '_, M> {
             }
         });
         result.expect("Machine::in_context runs what it is given")
+    }
+
+    /// Those who use reclaimable memory.
+    pub fn users(&self) -> &'static Users<'static> {
+        self.shell.machine.memory().env.owner()
+    }
+
+    /// [`Call::kernel`] for work on pages of files and tasks. If ^C ended it, ^C is spent.
+    pub fn pages<R>(
+        &mut self,
+        f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'static>, &'static Users<'static>) -> Result<R, PcError>,
+    ) -> Result<R, Trouble<'static>> {
+        let users = self.users();
+        let result = self.kernel(|memory, current| f(memory, current, users)).map_err(Trouble::from);
+        if let Err(Trouble::Interrupted) = result {
+            self.shell.machine.interrupted();
+        }
+        result
+    }
+
+    /// Runs `f` as the task that `--task` names, if it is there.
+    pub fn as_named_task<R>(&mut self, f: impl FnOnce(&mut Self) -> Result<R, Trouble<'a>>) -> Result<R, Trouble<'a>> {
+        let Some(name) = self.args.option("--task") else { return f(self) };
+        let task = cmd::task::find(self, name)?;
+        let pid = core::mem::replace(&mut self.shell.session.pid, task.pid());
+        let result = f(self);
+        self.shell.session.pid = pid;
+        result
     }
 
     /// Whether one JSON object a line is wanted.

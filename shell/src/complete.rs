@@ -14,24 +14,27 @@ use kernel::trace::names::GROUPS;
 
 use crate::arg::{self, Expected, Kind};
 use crate::cmd::help;
+use crate::cmd::lab::LABS;
 use crate::command::{Command, commands, first_word};
+use crate::jobs::{Job, job_name};
 use crate::line::{Candidate, Complete};
 use crate::machine::Machine;
 use crate::paths;
 
 /// Offers what may stand in a line.
-pub struct Completer<M> {
+pub struct Completer<'j, M> {
     tasks: &'static TaskTable,
+    jobs: &'j [Job],
     machine: PhantomData<M>,
 }
 
 /// Takes candidates: where the word starts, the word, whether more may follow without a blank.
 type Each<'e> = dyn FnMut(Candidate<'_>) + 'e;
 
-impl<M: Machine> Completer<M> {
-    /// A completer that knows the tasks.
-    pub const fn new(tasks: &'static TaskTable) -> Completer<M> {
-        Completer { tasks, machine: PhantomData }
+impl<'j, M: Machine> Completer<'j, M> {
+    /// A completer that knows the tasks and the jobs.
+    pub const fn new(tasks: &'static TaskTable, jobs: &'j [Job]) -> Completer<'j, M> {
+        Completer { tasks, jobs, machine: PhantomData }
     }
 
     /// Offers what may follow the complete words `before` the one that starts at `start`.
@@ -69,8 +72,11 @@ impl<M: Machine> Completer<M> {
                 offer_commands::<M>(&mut word);
                 help::TOPICS.iter().for_each(|topic| word(topic.name));
             }
+            Kind::Job => self.jobs.iter().for_each(|job| word(job_name(job.number))),
+            Kind::Lab => LABS.iter().for_each(|lab| word(lab.name)),
             Kind::Choice(words) => words.iter().for_each(|text| word(text)),
             Kind::Count => word("max"),
+            Kind::Movable => word("all"),
             Kind::Handle => ["all", "to"].into_iter().for_each(word),
             Kind::Zone => ZoneType::ALL.iter().for_each(|zone| word(zone.name())),
             Kind::Task => self.tasks.iter().for_each(|task| word(task.comm().as_str())),
@@ -89,7 +95,7 @@ impl<M: Machine> Completer<M> {
                 word(group.name);
                 group.events.iter().for_each(|event| word(event));
             }),
-            Kind::Path => paths_in::<M>(typed, start, each),
+            Kind::Path => paths_in::<M>(self.tasks, typed, start, each),
             Kind::Sysctl => SYSCTLS.iter().for_each(|setting| {
                 let prefix = if typed.starts_with("vm.") { 3 } else { 0 };
                 each(Candidate { start: start + prefix, text: setting.name, open: true });
@@ -99,10 +105,13 @@ impl<M: Machine> Completer<M> {
     }
 }
 
-impl<M: Machine> Complete for Completer<M> {
+impl<M: Machine> Complete for Completer<'_, M> {
     fn complete(&self, before: &str, each: &mut Each<'_>) {
-        let command =
-            [";", "&&", "||"].iter().filter_map(|sign| Some(before.rfind(sign)? + sign.len())).max().unwrap_or(0);
+        let command = [";", "&&", "||", " & "]
+            .iter()
+            .filter_map(|sign| Some(before.rfind(sign)? + sign.len()))
+            .max()
+            .unwrap_or(0);
         let start = before.rfind([' ', '\t']).map_or(0, |blank| blank + 1).max(command);
         self.after(&before[command..start], &before[start..], start, each);
     }
@@ -113,9 +122,12 @@ fn offer(each: &mut Each<'_>, start: usize, text: &str) {
 }
 
 /// What is in the directory that `typed` begins with.
-fn paths_in<M: Machine>(typed: &str, start: usize, each: &mut Each<'_>) {
+fn paths_in<M: Machine>(tasks: &TaskTable, typed: &str, start: usize, each: &mut Each<'_>) {
     match typed.rfind('/') {
-        Some(slash) => paths::for_each_entry::<M>(&typed[..slash], &mut |name, _| offer(each, start + slash + 1, name)),
+        Some(slash) => {
+            let mut offer = |name: &str, _| offer(each, start + slash + 1, name);
+            paths::for_each_entry::<M>(tasks, &typed[..slash], &mut offer);
+        }
         None => offer(each, start, "/"),
     }
 }

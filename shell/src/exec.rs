@@ -9,13 +9,15 @@ use core::fmt::Write as _;
 
 use embedded_io::Write as _;
 use kernel::mm::memory::Env;
+use kernel::task::{Current, Task};
 
 use crate::arg::{self, Arg};
 use crate::capture::Capture;
 use crate::cmd::vmstat::Snapshot;
 use crate::command::{self, Call, Command};
 use crate::complete::Completer;
-use crate::lex::{self, Args, Lexer, Words};
+use crate::jobs::TICKS_OF_JOBS;
+use crate::lex::{self, Args, Lexer, List, Lists, Words};
 use crate::line::{Editor, Entered, PROMPT};
 use crate::machine::{Machine, Output};
 use crate::session::Session;
@@ -49,12 +51,28 @@ impl<M: Machine> Shell<M> {
     /// A shell that has said nothing yet.
     pub fn new(machine: M) -> Shell<M> {
         let counters = Snapshot::take(machine.memory()).unwrap_or_default();
-        let session = Session { counters, ..Session::default() };
+        Shell::with_session(machine, Session { counters, ..Session::default() })
+    }
+
+    /// A shell that goes on from `session`.
+    pub fn with_session(machine: M, session: Session) -> Shell<M> {
         Shell { machine, session, editor: Editor::default(), capture: None }
     }
 
-    /// Shows the first prompt.
+    /// The task that commands act as.
+    pub fn acting_task(&self) -> &'static Task {
+        let tasks = self.machine.memory().env.tasks();
+        tasks.by_pid(self.session.pid).unwrap_or(tasks.init())
+    }
+
+    /// Who acts: the session's task, on the shell's CPU, in the session's context.
+    pub fn current(&self) -> Current<'static> {
+        Current::new(self.acting_task(), self.machine.cpu()).in_context(self.session.context)
+    }
+
+    /// Shows the next prompt, and before it what came of jobs.
     pub fn start(&mut self) {
+        self.notice_jobs();
         self.editor.prompt(&mut Screen(self.machine.console()));
     }
 
@@ -65,7 +83,8 @@ impl<M: Machine> Shell<M> {
 
     /// Takes one typed byte; runs the line that it ends.
     pub fn feed(&mut self, byte: u8) {
-        let completer = Completer::<M>::new(self.machine.memory().env.tasks());
+        let tasks = self.machine.memory().env.tasks();
+        let completer = Completer::<M>::new(tasks, &self.session.jobs);
         let Some(entered) = self.editor.feed(byte, &completer, &mut Screen(self.machine.console())) else { return };
         match entered {
             Entered::Line => {
@@ -99,10 +118,13 @@ impl<M: Machine> Shell<M> {
                 return self.session.status;
             }
         };
-        let mut lexer = Lexer::new(line);
-        while let Ok(Some(joint)) = lexer.next(self.session.status.0, &mut words) {
-            if joint.allows(self.session.status.0) {
-                self.run_command(words.args(), words.redirection());
+        let mut lists = Lists::new(line);
+        while let Some(List { text, in_background }) = lists.next(&mut words) {
+            if in_background {
+                self.session.status = self.start_job(text);
+                self.settle();
+            } else {
+                self.run_list(text, &mut words);
             }
             if self.session.status == Status::INTERRUPTED || self.is_off() {
                 break;
@@ -111,12 +133,32 @@ impl<M: Machine> Shell<M> {
         self.session.status
     }
 
+    /// Runs the commands of a list, as far as their joints allow.
+    fn run_list(&mut self, list: &str, words: &mut Words) {
+        let mut lexer = Lexer::new(list);
+        while let Ok(Some(joint)) = lexer.next(self.session.status.0, words) {
+            if joint.allows(self.session.status.0) {
+                self.run_command(words.args(), words.redirection());
+            }
+            if self.session.status == Status::INTERRUPTED || self.is_off() {
+                break;
+            }
+        }
+    }
+
+    /// Lets the other threads have their turn; jobs may have more to do than anybody wants to wait for.
+    pub fn settle(&mut self) {
+        let busy = self.session.jobs.iter().any(|job| !job.is_over());
+        self.machine.settle(busy.then_some(TICKS_OF_JOBS));
+    }
+
     /// Runs each line of `text` behind a prompt, as if it had been typed.
     ///
     /// Its status is 130 after ^C, which ends it; else 0 if every line that has a command ended with 0; else 1.
     pub fn run_script(&mut self, text: &str) -> Status {
         let mut result = Status::DONE;
         for line in text.lines() {
+            self.notice_jobs();
             self.say(format_args!("{PROMPT}{line}\n"));
             let status = self.run_script_line(line);
             match status {
@@ -128,6 +170,7 @@ impl<M: Machine> Shell<M> {
                 return status;
             }
         }
+        self.notice_jobs();
         result
     }
 
@@ -159,7 +202,10 @@ impl<M: Machine> Shell<M> {
             trouble.status()
         });
         self.session.status = status;
-        self.machine.settle();
+        self.settle();
+        if self.session.depth == 0 {
+            self.bury();
+        }
         status
     }
 
@@ -186,6 +232,7 @@ impl<M: Machine> Shell<M> {
     /// One line about what went wrong; arguments that do not fit get the usage, too.
     fn complain(&mut self, command: &Command<M>, trouble: &Trouble<'_>) {
         match trouble {
+            Trouble::Interrupted if self.session.in_job => {}
             Trouble::Interrupted => self.say(format_args!("^C\n")),
             Trouble::Arg(_) => {
                 let usage = arg::Usage(command.args);

@@ -19,7 +19,7 @@ pub struct Held {
     pub pfn: Pfn,
     /// Its size.
     pub order: Order,
-    /// Number of the task that allocated it.
+    /// Number of the task that allocated it; 0 if that is gone.
     pub pid: u16,
 }
 
@@ -72,11 +72,25 @@ pub struct Handles {
     held: u64,
 }
 
+/// How blocks that came from elsewhere are called now: first and last number, before and after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// The first and the last as they were.
+    pub old: (u32, u32),
+    /// The first and the last as they are.
+    pub new: (u32, u32),
+}
+
 /// The shell's heap, or the numbers of handles, are used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
 
 impl Handles {
+    /// No block; the first handle's number will be the one behind `last`.
+    pub const fn behind(last: u32) -> Handles {
+        Handles { chunks: VecDeque::new(), gone: last / CHUNK_SLOTS, last, held: 0 }
+    }
+
     /// Number of blocks held.
     pub const fn len(&self) -> u64 {
         self.held
@@ -95,12 +109,14 @@ impl Handles {
     /// Makes room for one more handle.
     pub fn reserve(&mut self) -> Result<(), NoRoom> {
         let next = self.last.checked_add(1).ok_or(NoRoom)?;
-        let (chunk, _) = place(next);
+        let (chunk, slot) = place(next);
         let known = self.gone + self.chunks.len() as u32;
         if chunk >= known {
             self.chunks.try_reserve(1).map_err(|_| NoRoom)?;
             let mut slots = Vec::new();
             slots.try_reserve_exact(CHUNK_SLOTS as usize).map_err(|_| NoRoom)?;
+            // Numbers that somebody else has given out.
+            slots.resize(slot, Slot::EMPTY);
             self.chunks.push_back(Chunk { slots, held: 0 });
         }
         Ok(())
@@ -108,12 +124,46 @@ impl Handles {
 
     /// Gives `held` the next number. [`Handles::reserve`] was called for it.
     pub fn push(&mut self, held: Held) -> u32 {
-        self.last += 1;
         self.held += 1;
-        let chunk = self.chunks.back_mut().expect("reserve made room");
-        chunk.slots.push(Slot::new(held));
-        chunk.held += 1;
+        self.push_slot(Slot::new(held)).held += 1;
         self.last
+    }
+
+    /// Gives out the next number, for which there is room; its chunk.
+    fn push_slot(&mut self, slot: Slot) -> &mut Chunk {
+        self.last += 1;
+        let chunk = self.chunks.back_mut().expect("reserve made room");
+        chunk.slots.push(slot);
+        chunk
+    }
+
+    /// Takes over every block of `other`, with its number if that is free, else with a new one; what they were and are
+    /// called. Those for which there is no room stay where they are.
+    pub fn absorb(&mut self, other: &mut Handles) -> (Option<Moved>, Result<(), NoRoom>) {
+        let mut moved: Option<Moved> = None;
+        let keep = other.next_from(1).is_some_and(|(first, _)| first > self.last);
+        while let Some((old, held)) = other.next_from(1) {
+            while keep && self.last + 1 < old && self.reserve().is_ok() {
+                self.push_slot(Slot::EMPTY);
+            }
+            if self.reserve().is_err() {
+                return (moved, Err(NoRoom));
+            }
+            let new = self.push(held);
+            other.take(old);
+            let first = moved.map_or((old, new), |moved| (moved.old.0, moved.new.0));
+            moved = Some(Moved { old: (first.0, old), new: (first.1, new) });
+        }
+        (moved, Ok(()))
+    }
+
+    /// The blocks of task `pid` are nobody's from now on.
+    pub fn disown(&mut self, pid: u16) {
+        for slot in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.slots) {
+            if let Some(held) = slot.held().filter(|held| held.pid == pid) {
+                *slot = Slot::new(Held { pid: 0, ..held });
+            }
+        }
     }
 
     /// The block behind handle `number`.
@@ -144,7 +194,7 @@ impl Handles {
         let mut number = number.max(self.gone * CHUNK_SLOTS + 1);
         while number <= self.last {
             let (chunk, _) = place(number);
-            if self.chunks[(chunk - self.gone) as usize].held == 0 {
+            if self.chunks.get((chunk - self.gone) as usize)?.held == 0 {
                 number = (chunk + 1) * CHUNK_SLOTS + 1;
                 continue;
             }
@@ -230,6 +280,48 @@ mod tests {
         assert_eq!(handles.push(held(7)), 5001);
         assert_eq!(handles.get(5001), Some(held(7)));
         assert_eq!(handles.iter().count(), 1);
+    }
+
+    #[test]
+    fn numbers_go_on_behind_those_of_somebody_else() {
+        for last in [0, 1, 1023, 1024, 1025, 3000] {
+            let mut handles = Handles::behind(last);
+            handles.reserve().unwrap();
+            assert_eq!(handles.push(held(5)), last + 1);
+            assert_eq!((handles.get(last + 1), handles.get(last)), (Some(held(5)), None));
+            assert_eq!(Handles::behind(last).next_from(1), None);
+            assert!(handles.iter().eq([(last + 1, held(5))]));
+        }
+    }
+
+    #[test]
+    fn blocks_keep_their_numbers_where_they_are_free() {
+        let mut job = Handles::behind(1000);
+        (1..=100).for_each(|n| {
+            job.reserve().unwrap();
+            job.push(held(n));
+        });
+        job.take(1001).unwrap();
+        job.take(1050).unwrap();
+        let mut handles = filled(1000);
+        let moved = Moved { old: (1002, 1100), new: (1002, 1100) };
+        assert_eq!(handles.absorb(&mut job), (Some(moved), Ok(())));
+        assert_eq!((handles.get(1002), handles.get(1050), handles.get(1100)), (Some(held(2)), None, Some(held(100))));
+        assert_eq!((handles.len(), job.len(), handles.absorb(&mut job)), (1098, 0, (None, Ok(()))));
+        let mut second = Handles::behind(1000);
+        second.reserve().unwrap();
+        second.push(held(7));
+        let moved = Moved { old: (1001, 1001), new: (1101, 1101) };
+        assert_eq!(handles.absorb(&mut second), (Some(moved), Ok(())));
+    }
+
+    #[test]
+    fn what_is_disowned_is_nobodys() {
+        let mut handles = filled(130);
+        handles.disown(3);
+        assert!(handles.iter().all(|(_, held)| held.pid != 3));
+        assert_eq!(handles.get(67).map(|held| (held.pfn, held.pid)), Some((Pfn(67), 0)));
+        assert_eq!(handles.get(68), Some(held(68)));
     }
 
     #[test]

@@ -12,16 +12,17 @@ use kernel::host::{self, HostEnv};
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::iomem;
-use kernel::task::Context;
+use kernel::sched::{Scheduler, ThreadId};
+use kernel::task::{Context, Task};
 
 use crate::exec::Shell;
-use crate::machine::Machine;
+use crate::machine::{Body, Machine};
 
-mod daemons;
 mod dmesg;
+mod threads;
 
-use daemons::Daemons;
 use dmesg::Dmesg;
+use threads::Threads;
 
 /// What the console shows of the log at first: warnings and errors.
 const LOG_LEVEL: u8 = 5;
@@ -36,6 +37,11 @@ pub struct HostConsole {
 }
 
 impl HostConsole {
+    /// A console that shows what is logged from now on.
+    fn new(dmesg: Dmesg) -> HostConsole {
+        HostConsole { text: String::new(), dmesg, log_level: LOG_LEVEL, log_position: 0 }
+    }
+
     /// Shows what has been logged since the last call.
     fn print_log(&mut self) {
         let HostConsole { text, dmesg, log_level, log_position } = self;
@@ -79,7 +85,9 @@ pub struct HostMachine {
     interrupt_in: Option<u32>,
     counter: core::cell::Cell<u64>,
     off: Option<u8>,
-    _daemons: Daemons,
+    /// Whom the thread acts as, if it is a job's.
+    job: Option<&'static Task>,
+    threads: Threads,
 }
 
 impl HostMachine {
@@ -96,14 +104,32 @@ impl HostMachine {
         let memory: &'static Memory<'static, HostEnv> = Box::leak(Box::new(board.memory()));
         HostMachine {
             memory,
-            _daemons: Daemons::start(memory, &dmesg),
-            console: HostConsole { text: String::new(), dmesg, log_level: LOG_LEVEL, log_position: 0 },
+            threads: Threads::start(memory, &dmesg),
+            console: HostConsole::new(dmesg),
             resources: Box::leak(iomem::ram(board.memblock(), &[]).collect()),
             cmdline: Box::leak(Box::from(args)),
             script: None,
             interrupt_in: None,
             counter: core::cell::Cell::new(0),
             off: None,
+            job: None,
+        }
+    }
+
+    /// The machine of a job's thread, which acts as `task`.
+    fn of_job(&self, task: &'static Task) -> HostMachine {
+        let dmesg = self.console.dmesg.clone();
+        HostMachine {
+            memory: self.memory,
+            threads: Threads::none(self.memory, &dmesg),
+            console: HostConsole::new(dmesg),
+            resources: self.resources,
+            cmdline: self.cmdline,
+            script: self.script,
+            interrupt_in: None,
+            counter: core::cell::Cell::new(0),
+            off: None,
+            job: Some(task),
         }
     }
 
@@ -123,6 +149,16 @@ impl HostMachine {
     /// Presses ^C when the shell has asked for it `questions` more times.
     pub fn interrupt_in(&mut self, questions: u32) {
         self.interrupt_in = Some(questions);
+    }
+
+    /// Presses ^C when so many ticks of the machine's time have passed.
+    pub fn interrupt_after(&mut self, ticks: u64) {
+        let threads = self.memory.env.threads();
+        self.threads.spawn(move || {
+            threads.prepare_to_sleep();
+            threads.schedule(Some(ticks));
+            threads.set_interrupted(true);
+        });
     }
 
     /// The status that the machine was switched off with.
@@ -160,13 +196,31 @@ impl Machine for HostMachine {
     }
 
     fn interrupted(&mut self) -> bool {
+        let threads = self.memory.env.threads();
+        if let Some(task) = self.job {
+            threads.cond_resched();
+            return threads.interrupted() || task.is_dying();
+        }
+        if threads.interrupted() {
+            threads.set_interrupted(false);
+            return true;
+        }
         let pressed = self.interrupt_in == Some(0);
         self.interrupt_in = self.interrupt_in.and_then(|questions| questions.checked_sub(1));
         pressed
     }
 
-    fn settle(&mut self) {
-        self.memory.env.threads().settle();
+    fn settle(&mut self, ticks: Option<u64>) {
+        let threads = self.memory.env.threads();
+        match self.job {
+            Some(_) => threads.cond_resched(),
+            None => threads.settle_for(ticks),
+        }
+    }
+
+    fn spawn(&mut self, task: &'static Task, body: Body<HostMachine>) -> Option<ThreadId> {
+        let machine = self.of_job(task);
+        Some(self.threads.spawn(move || body(machine)))
     }
 
     fn in_context(&mut self, _context: Context, f: &mut dyn FnMut()) {

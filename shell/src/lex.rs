@@ -2,12 +2,13 @@
 //!
 //! A [`Lexer`] walks a line and fills [`Words`] with one command at a time; [`Joint`] says how that command hangs on
 //! the one before it (`;`, `&&`, `||`). It is asked again after each command, so that `$?` is the status that the
-//! command before left. [`check`] walks the whole line first, so that a line with a mistake in its tail runs not even
+//! command before left. [`Lists`] cuts a line at every `;` and `&`. [`check`] walks the whole line first, so that a line with a mistake in its tail runs not even
 //! its head. `line.rs` delivers lines, `exec.rs` runs words, [`Args`] is the view of them that commands get.
 //!
 //! Words end at blanks. `'...'` keeps everything, `"..."` keeps everything but `$?` and a backslash before `"`, `\` and
 //! `$`; a backslash keeps the next character. A single `|` or `&` is an ordinary character, because masks are written
-//! with them. `#` at the start of a word begins a comment, unless a digit follows: `#7` is a handle.
+//! with them; an `&` between blanks ends a [`List`] that is to run in the background. `#` at the start of a word begins a
+//! comment, unless a digit follows: `#7` is a handle.
 //!
 //! A POSIX shell does more: variables, globs, pipes, substitution, and redirection of every command.
 
@@ -48,6 +49,31 @@ impl Joint {
             Joint::Always => ";",
             Joint::IfDone => "&&",
             Joint::IfFailed => "||",
+        }
+    }
+}
+
+/// What ends a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Operator {
+    /// The next command hangs on this one.
+    Joint(Joint),
+    /// It, and all that it hangs on, runs in the background.
+    Background,
+}
+
+impl Operator {
+    const fn joint(self) -> Joint {
+        match self {
+            Operator::Joint(joint) => joint,
+            Operator::Background => Joint::Always,
+        }
+    }
+
+    const fn sign(self) -> &'static str {
+        match self {
+            Operator::Joint(joint) => joint.sign(),
+            Operator::Background => "&",
         }
     }
 }
@@ -200,8 +226,46 @@ impl<'a> Args<'a> {
 pub struct Lexer<'a> {
     line: &'a str,
     at: usize,
+    /// The operator that ended the last command, if one did, and where it stands.
+    ended_by: Option<(Operator, usize)>,
     /// The joint of the next command, and where it stands.
     joint: (Joint, usize),
+}
+
+/// Commands joined by `&&` and `||`, which run one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct List<'a> {
+    /// As it was typed, without what ends it.
+    pub text: &'a str,
+    /// Whether it is to run in the background: it ended in `&`.
+    pub in_background: bool,
+}
+
+/// Cuts one line, in which there is no mistake, into lists.
+#[derive(Debug)]
+pub struct Lists<'a>(Lexer<'a>);
+
+impl<'a> Lists<'a> {
+    /// The lists of `line`.
+    pub const fn new(line: &'a str) -> Lists<'a> {
+        Lists(Lexer::new(line))
+    }
+
+    /// The next list; `None` at the end. `words` is room for any of the line's commands.
+    pub fn next(&mut self, words: &mut Words) -> Option<List<'a>> {
+        let (line, start) = (self.0.line, self.0.at);
+        while let Ok(Some(_)) = self.0.next(0, words) {
+            match self.0.ended_by {
+                Some((Operator::Joint(Joint::IfDone | Joint::IfFailed), _)) => {}
+                Some((end, at)) => {
+                    let in_background = end == Operator::Background;
+                    return Some(List { text: line[start..at].trim_ascii(), in_background });
+                }
+                None => return Some(List { text: line[start..].trim_ascii(), in_background: false }),
+            }
+        }
+        None
+    }
 }
 
 /// Walks all of `line` and reports its first mistake.
@@ -218,7 +282,7 @@ pub fn check(line: &str) -> Result<(), LexError> {
 impl<'a> Lexer<'a> {
     /// A lexer at the start of `line`.
     pub const fn new(line: &'a str) -> Lexer<'a> {
-        Lexer { line, at: 0, joint: (Joint::Always, 0) }
+        Lexer { line, at: 0, ended_by: None, joint: (Joint::Always, 0) }
     }
 
     /// Fills `words` with the next command, `$?` being `status`; `None` at the end of the line.
@@ -248,7 +312,8 @@ impl<'a> Lexer<'a> {
             None if words.ends.is_empty() && joint == Joint::Always => Ok(None),
             None if words.ends.is_empty() => fail(joint_at, LexErrorKind::NothingAfter(joint.sign())),
             next => {
-                self.joint = (next.unwrap_or(Joint::Always), self.at);
+                self.ended_by = next.map(|next| (next, self.at));
+                self.joint = (next.map_or(Joint::Always, Operator::joint), self.at);
                 self.at += next.map_or(0, |next| next.sign().len());
                 Ok(Some(joint))
             }
@@ -271,9 +336,16 @@ impl<'a> Lexer<'a> {
     }
 
     /// The operator that starts here; it is not consumed.
-    fn operator(&self) -> Option<Joint> {
-        let rest = &self.line.as_bytes()[self.at..];
-        [Joint::Always, Joint::IfDone, Joint::IfFailed].into_iter().find(|j| rest.starts_with(j.sign().as_bytes()))
+    fn operator(&self) -> Option<Operator> {
+        let (before, rest) = self.line.as_bytes().split_at(self.at);
+        let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t'));
+        match rest {
+            [b'&', after @ ..] if is_blank(before.last()) && is_blank(after.first()) => Some(Operator::Background),
+            _ => {
+                let joints = [Joint::Always, Joint::IfDone, Joint::IfFailed];
+                joints.into_iter().find(|joint| rest.starts_with(joint.sign().as_bytes())).map(Operator::Joint)
+            }
+        }
     }
 
     fn open_redirection(&mut self, words: &mut Words) -> Result<(), LexError> {
@@ -358,118 +430,4 @@ fn push_number(n: u8, words: &mut Words) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::format;
-    use alloc::string::ToString;
-
-    /// Every command of `line` as `JOINT[word|word]>file`, with `$?` being 130, or the error.
-    #[track_caller]
-    fn check_line(line: &str, expected: &str) {
-        let mut out = String::new();
-        let mut words = Words::for_line(line).unwrap();
-        let mut lexer = Lexer::new(line);
-        let error = loop {
-            match lexer.next(130, &mut words) {
-                Ok(Some(joint)) => {
-                    let list: Vec<&str> = words.args().iter().collect();
-                    out += &format!("{}[{}]", joint.sign(), list.join("|"));
-                    out += &words.redirection().map_or(String::new(), |file| format!(">{file}"));
-                }
-                Ok(None) => break None,
-                Err(error) => break Some(error),
-            }
-        };
-        let text = error.map_or(out, |error| error.to_string());
-        assert_eq!(text, expected, "line: {line:?}");
-    }
-
-    #[test]
-    fn words_end_at_blanks() {
-        check_line("alloc  GFP_KERNEL\t-o 3", ";[alloc|GFP_KERNEL|-o|3]");
-        check_line("", "");
-        check_line("   \t", "");
-    }
-
-    #[test]
-    fn operators_join_commands() {
-        check_line("a;b && c||d", ";[a];[b]&&[c]||[d]");
-        check_line("a;", ";[a]");
-        check_line("a ; # rest", ";[a]");
-        check_line("; a", "column 1: no command before ;");
-        check_line("a ;; b", "column 4: no command before ;");
-        check_line("a &&", "column 3: no command after &&");
-        check_line("a || # b", "column 3: no command after ||");
-        check_line("a && || b", "column 6: no command before ||");
-    }
-
-    #[test]
-    fn a_single_bar_or_ampersand_belongs_to_the_mask() {
-        check_line("gfp GFP_KERNEL|__GFP_ZERO&~__GFP_IO", ";[gfp|GFP_KERNEL|__GFP_ZERO&~__GFP_IO]");
-        check_line("gfp A||b", ";[gfp|A]||[b]");
-    }
-
-    #[test]
-    fn a_digit_tells_handles_from_comments() {
-        check_line("free #8..#51 # these", ";[free|#8..#51]");
-        check_line("#comment", "");
-        check_line("# 7", "");
-        check_line("a#b", ";[a#b]");
-    }
-
-    #[test]
-    fn quotes_and_backslashes_keep_characters() {
-        check_line("echo 'a  ;$x' \"b '$?'\" c\\;d", ";[echo|a  ;$x|b '130'|c;d]");
-        check_line("echo \"\\\"\\$\\n\"", ";[echo|\"$\\n]");
-        check_line("echo '' x", ";[echo||x]");
-        check_line("echo a'b'c", ";[echo|abc]");
-        check_line("echo 'abc", "column 6: the quote ' is never closed");
-        check_line("echo a\\", "column 7: nothing follows the backslash");
-    }
-
-    #[test]
-    fn status_is_the_only_variable() {
-        check_line("echo $? $?$?", ";[echo|130|130130]");
-        check_line("echo $PATH", "column 6: only $? is known; write \\$ for the character");
-    }
-
-    #[test]
-    fn redirection_takes_one_file_at_the_end() {
-        check_line("echo 5 > /proc/x", ";[echo|5]>/proc/x");
-        check_line("echo 5>/proc/x; a", ";[echo|5]>/proc/x;[a]");
-        check_line("echo 5 >", "column 9: > wants one file name, as the last word");
-        check_line("echo 5 > a b", "column 12: > wants one file name, as the last word");
-        check_line("echo 5 >> a", "column 9: > wants one file name, as the last word");
-        check_line("> a", "column 1: > wants one file name, as the last word");
-    }
-
-    #[test]
-    fn bytes_beyond_ascii_are_refused() {
-        check_line("echo \u{e9}", "column 6: byte 0xc3 is not printable ASCII");
-        check_line("echo '\u{7f}'", "column 7: byte 0x7f is not printable ASCII");
-        check_line("a # \u{e9}", ";[a]");
-    }
-
-    #[test]
-    fn a_mistake_in_the_tail_stops_the_head() {
-        assert!(check("a; b 'c").is_err());
-        assert!(check(&"x".repeat(LINE_BYTES_MAX)).is_ok());
-        let error = check(&"x".repeat(LINE_BYTES_MAX + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "column 1025: the line is longer than 1024 bytes");
-    }
-
-    #[test]
-    fn room_for_the_worst_line_is_reserved() {
-        check(&"$?".repeat(LINE_BYTES_MAX / 2)).unwrap();
-        check(&"x ".repeat(LINE_BYTES_MAX / 2)).unwrap();
-    }
-
-    #[test]
-    fn the_tail_of_words_is_a_view() {
-        let mut words = Words::for_line("ctx softirq alloc GFP_ATOMIC").unwrap();
-        Lexer::new("ctx softirq alloc GFP_ATOMIC").next(0, &mut words).unwrap();
-        let rest = words.args().skip(2);
-        assert_eq!((rest.len(), rest.get(0), rest.get(2)), (2, Some("alloc"), None));
-        assert!(rest.skip(9).is_empty());
-    }
-}
+mod tests;

@@ -11,12 +11,13 @@
 //!   words  command   the one table of commands: arg says what each takes, value reads it
 //!   call   cmd/      what each command does, over kernel; session and handles keep what lasts
 //!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text for later
+//!   &      jobs      lists that run in the background; exit ends tasks that were killed
 //! ```
 //!
 //! The heap is the image's own and may be empty: room is asked for before it is needed (`try_reserve`), and a command
 //! that finds none fails with a line that says so. Nothing that was allocated for the user is ever lost by that.
 //!
-//! A POSIX shell does more: variables, loops, pipes, jobs, files.
+//! A POSIX shell does more: variables, loops, pipes, files.
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -27,8 +28,11 @@ pub mod cmd;
 pub mod command;
 pub mod complete;
 pub mod exec;
+mod exit;
+pub mod expect;
 pub mod handles;
 pub mod history;
+pub mod jobs;
 pub mod keys;
 pub mod lex;
 pub mod line;

@@ -4,23 +4,29 @@
 //! The image has one (crate `boot`), the host another (`host.rs`), and the same session gives the same text on both.
 //! Bytes that are typed do not come through here: whoever owns the shell feeds them to it (`exec.rs`, `Shell::feed`).
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use embedded_io::Write as _;
 use kernel::memblock::Resource;
 use kernel::mm::memory::{Env, Memory};
+use kernel::mm::users::Users;
 use kernel::proc::interrupts::Interrupts;
-use kernel::task::Context;
+use kernel::sched::ThreadId;
+use kernel::task::{Context, Task};
 
 use crate::capture::Capture;
+
+/// What a new thread does with the machine that it gets.
+pub type Body<M> = Box<dyn FnOnce(M) + Send>;
 
 /// A machine with a page allocator, a console and a switch.
 ///
 /// Memory and tasks are there for as long as the program is: the image never ends, and the host's machines are made for
 /// a whole process or test.
-pub trait Machine: 'static {
+pub trait Machine: Sized + Send + 'static {
     /// The world as the allocator sees it.
-    type Env: Env + 'static;
+    type Env: Env<Owner = Users<'static>> + 'static;
     /// Where output goes. `\n` ends a line; the console adds what its line needs.
     type Console: embedded_io::Write;
 
@@ -52,8 +58,14 @@ pub trait Machine: 'static {
     /// Asked at every piece of output and in every long loop, so it must be cheap.
     fn interrupted(&mut self) -> bool;
 
-    /// Lets every other thread run that is ready, until all of them sleep: daemons get their turn between two commands.
-    fn settle(&mut self) {}
+    /// Lets every other thread run that is ready, until all of them sleep or `ticks` are over: daemons and jobs get their
+    /// turn between two commands. A job's machine only offers the CPU.
+    fn settle(&mut self, ticks: Option<u64>);
+
+    /// Starts a thread that acts as `task`; `None` when there is no stack for it. It gets a machine of its own on the same
+    /// memory: nobody sees what it writes to the console, and it is interrupted when the thread is called off or the task
+    /// must die. When it asks for that, it offers the CPU.
+    fn spawn(&mut self, task: &'static Task, body: Body<Self>) -> Option<ThreadId>;
 
     /// Runs `f` in `context`, as far as this machine can: from a softirq, from an interrupt handler, and so on.
     fn in_context(&mut self, context: Context, f: &mut dyn FnMut());

@@ -1,16 +1,17 @@
 //! The files that paths lead to.
 //!
 //! There is no file system: the files are the kernel's, `kernel::proc::files`, below /proc/sys/vm `kernel::proc::sysctl`,
-//! and those of tasks, `kernel::proc::pid`; directories are what their paths say. [`open`] finds a [`Node`] or says what Linux would, a
-//! [`PathError`]; [`for_each_entry`] lists a directory, for `ls` and for TAB. Paths start at the root.
+//! and those of tasks, `kernel::proc::pid`; directories are what their paths say. [`open`] finds a [`Node`] or says what
+//! Linux would, a [`PathError`]; [`for_each_entry`] lists a directory, for `ls` and for TAB. Paths start at the root.
 //!
 //! Linux does more: `..`, a working directory, and links.
 
 use core::fmt;
 
-use kernel::proc::pid::PidPath;
+use kernel::proc::pid::{PidFile, PidPath};
 use kernel::proc::sysctl::{self, SYSCTLS, Sysctl};
 use kernel::proc::{self, ProcFile};
+use kernel::task::{MAX_TASKS, Task, TaskTable};
 
 use crate::machine::Machine;
 use crate::value::{Nearest, Search, Suggestion};
@@ -132,8 +133,16 @@ fn no_such<M: Machine>(path: &str) -> PathError<'_> {
     PathError { path, fault: "No such file or directory", nearest: search.nearest().or(same_end) }
 }
 
-/// Calls `each` for what is in the directory `path`, by name; names of directories end in a slash.
-pub fn for_each_entry<M: Machine>(path: &str, each: &mut dyn FnMut(&'static str, Node<M>)) {
+/// Calls `each` for what is in the directory `path`, by name, but tasks first; names of directories end in a slash.
+pub fn for_each_entry<M: Machine>(tasks: &TaskTable, path: &str, each: &mut dyn FnMut(&str, Node<M>)) {
+    if let Some(PidPath { pid, file: None }) = PidPath::parse(path) {
+        let known = pid.is_none_or(|pid| tasks.by_pid(pid).is_some());
+        let files = PidFile::ALL.into_iter().filter(|_| known);
+        return files.for_each(|file| each(file.name(), Node::OfTask(PidPath { pid, file: Some(file) })));
+    }
+    if path.split('/').filter(|part| !matches!(*part, "" | ".")).eq(["proc"]) && path.starts_with('/') {
+        for_each_task(tasks, each);
+    }
     let mut last = "";
     for (directory, name, file) in files::<M>() {
         match below(directory, path).map(|rest| rest.split_inclusive('/').next()) {
@@ -148,6 +157,16 @@ pub fn for_each_entry<M: Machine>(path: &str, each: &mut dyn FnMut(&'static str,
     }
 }
 
+/// The directories of tasks, by number.
+fn for_each_task<M: Machine>(tasks: &TaskTable, each: &mut dyn FnMut(&str, Node<M>)) {
+    for pid in tasks.iter().map(Task::pid) {
+        const { assert!(MAX_TASKS < 100) };
+        let digits = [b'0' + (pid / 10) as u8, b'0' + (pid % 10) as u8, b'/'];
+        let name = core::str::from_utf8(&digits[usize::from(pid < 10)..]).unwrap_or_default();
+        each(name, Node::OfTask(PidPath { pid: Some(pid), file: None }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +175,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use crate::host::HostMachine;
+    use kernel::task::TaskKind;
 
     #[track_caller]
     fn check(path: &str, expected: &str) {
@@ -198,7 +218,9 @@ mod tests {
 
     fn entries(path: &str) -> String {
         let mut names = Vec::new();
-        for_each_entry::<HostMachine>(path, &mut |name, _| names.push(name));
+        let tasks = TaskTable::new("sh");
+        tasks.spawn("kswapd0", TaskKind::Daemon).unwrap();
+        for_each_entry::<HostMachine>(&tasks, path, &mut |name, _| names.push(name.to_string()));
         names.join(" ")
     }
 
@@ -207,6 +229,9 @@ mod tests {
         assert_eq!(entries("/"), "proc/ sys/");
         assert_eq!(entries("/proc/sys"), "vm/");
         assert_eq!(entries("/sys/kernel/debug/extfrag/"), "extfrag_index unusable_index");
+        assert!(entries("//proc/.").starts_with("1/ 64/ buddyinfo "));
+        assert_eq!(entries("/proc/64/"), "comm oom_score oom_score_adj status");
+        assert_eq!((entries("/proc/7"), entries("/proc/1/comm")), (String::new(), String::new()));
         assert!(entries("/proc").contains(" quirks slabinfo sys/ version "), "{}", entries("/proc"));
         assert_eq!(entries("/proc/buddyinfo"), "");
     }

@@ -6,6 +6,7 @@ use kernel::task::{Context, Scope, Task, TaskFlags};
 
 use crate::cmd::vmstat::Snapshot;
 use crate::handles::{Handles, NoRoom};
+use crate::jobs::Job;
 use crate::status::Status;
 
 /// The state of one session.
@@ -21,6 +22,12 @@ pub struct Session {
     pub context: Context,
     /// The scopes that tasks are in.
     pub scopes: Scopes,
+    /// Tasks that keep their blocks when they end: a bit for each number below 64, bit 0 for 64.
+    pub leaky: u64,
+    /// What runs in the background.
+    pub jobs: Vec<Job>,
+    /// Whether this is a job itself.
+    pub in_job: bool,
     /// The counters as `vmstat diff` last saw them.
     pub counters: Snapshot,
     /// Whether output may be coloured.
@@ -29,6 +36,32 @@ pub struct Session {
     pub depth: u8,
     /// Set by `poweroff`: the status to power off with.
     pub off: Option<Status>,
+}
+
+impl Session {
+    /// Where a job begins that is started now. Blocks that it allocates have numbers that are free now.
+    pub fn for_job(&self) -> Session {
+        let Session { pid, leaky, .. } = *self;
+        Session { handles: Handles::behind(self.handles.last()), pid, leaky, in_job: true, ..Session::default() }
+    }
+
+    /// Whether task `pid` keeps its blocks when it ends.
+    pub const fn is_leaky(&self, pid: u16) -> bool {
+        self.leaky & 1 << (pid % 64) != 0
+    }
+
+    /// Sets what [`Session::is_leaky`] returns.
+    pub const fn set_leaky(&mut self, pid: u16, leaky: bool) {
+        let bit = 1 << (pid % 64);
+        self.leaky = if leaky { self.leaky | bit } else { self.leaky & !bit };
+    }
+}
+
+impl Drop for Scopes {
+    /// The innermost ends first, so that flags are what they were before.
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
+    }
 }
 
 /// The scopes that tasks are in, each with the number of its task; of one task the innermost is last.

@@ -2,6 +2,9 @@
 
 use core::fmt;
 
+use kernel::mm::page_alloc::AllocError;
+use kernel::mm::pc_error::PcError;
+
 use crate::arg::ArgError;
 use crate::command::NameError;
 use crate::lex::LexError;
@@ -21,6 +24,8 @@ impl Status {
     pub const USAGE: Status = Status(2);
     /// The audit, or an expectation, failed.
     pub const AUDIT: Status = Status(3);
+    /// A job that was called off.
+    pub const KILLED: Status = Status(143);
     /// Stopped by ^C.
     pub const INTERRUPTED: Status = Status(130);
 
@@ -43,6 +48,8 @@ pub enum Trouble<'a> {
     Path(PathError<'a>),
     /// The line is no sequence of commands.
     Lex(LexError),
+    /// What the page cache, or a task's memory, says.
+    Pages(PcError),
     /// Something else about the words is wrong.
     Usage(&'static str),
     /// Cannot be done as things are.
@@ -63,7 +70,8 @@ impl Trouble<'_> {
     pub const fn status(&self) -> Status {
         match self {
             Trouble::Interrupted => Status::INTERRUPTED,
-            Trouble::Refused(_) | Trouble::OutOfHeap => Status::REFUSED,
+            Trouble::Pages(PcError::FileNumber(_) | PcError::Index(_)) => Status::USAGE,
+            Trouble::Refused(_) | Trouble::Pages(_) | Trouble::OutOfHeap => Status::REFUSED,
             _ => Status::USAGE,
         }
     }
@@ -77,6 +85,7 @@ impl fmt::Display for Trouble<'_> {
             Trouble::Value(error) => error.fmt(f),
             Trouble::Path(error) => error.fmt(f),
             Trouble::Lex(error) => error.fmt(f),
+            Trouble::Pages(error) => error.fmt(f),
             Trouble::Usage(text) | Trouble::Refused(text) => f.write_str(text),
             Trouble::Nesting => write!(f, "commands are nested deeper than {}", crate::exec::DEPTH_MAX),
             Trouble::OutOfHeap => f.write_str("the shell's heap is empty; nothing was lost"),
@@ -107,6 +116,15 @@ impl<'a> From<ArgError<'a>> for Trouble<'a> {
 impl<'a> From<PathError<'a>> for Trouble<'a> {
     fn from(error: PathError<'a>) -> Self {
         Trouble::Path(error)
+    }
+}
+
+impl From<PcError> for Trouble<'_> {
+    fn from(error: PcError) -> Self {
+        match error {
+            PcError::Interrupted | PcError::NoMemory(AllocError::Interrupted { .. }) => Trouble::Interrupted,
+            error => Trouble::Pages(error),
+        }
     }
 }
 

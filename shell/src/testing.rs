@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use crate::exec::Shell;
+use crate::expect::lines_match;
 use crate::host::HostMachine;
 
 /// A shell on a machine with 64 MiB of RAM at 0x40000000, of which the first 4 MiB are in use.
@@ -31,14 +32,5 @@ pub fn check(script: &str, expected: &str) {
 /// Compares line by line.
 #[track_caller]
 pub fn assert_prints(output: &str, expected: &str) {
-    let same = output.lines().count() == expected.lines().count()
-        && output.lines().zip(expected.lines()).all(|(line, pattern)| matches(line, pattern));
-    assert!(same, "expected:\n{expected}\nprinted:\n{output}");
-}
-
-/// Whether `line` is `pattern`, where `[..]` stands for any text.
-fn matches(line: &str, pattern: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once("[..]") else { return line == pattern };
-    let Some(line) = line.strip_prefix(head) else { return false };
-    (0..=line.len()).any(|skipped| matches(&line[skipped..], rest))
+    assert!(lines_match(output, expected), "expected:\n{expected}\nprinted:\n{output}");
 }

@@ -29,6 +29,10 @@ pub enum ValueError<'a> {
     Order(&'a str),
     /// No handle or range of handles.
     Handle(&'a str),
+    /// No movable page or range of them.
+    Movable(&'a str),
+    /// No job.
+    Job(&'a str),
     /// No mask.
     Gfp(GfpError<'a>, Option<Nearest>),
     /// No name of this kind.
@@ -49,6 +53,8 @@ impl fmt::Display for ValueError<'_> {
             ValueError::Range { what, word, low, high } => write!(f, "{what} must be {low}..{high}, not {word}"),
             ValueError::Order(word) => write!(f, "order must be 0..{} (MAX_PAGE_ORDER), not {word}", MAX_ORDER - 1),
             ValueError::Handle(word) => write!(f, "`{word}` is not a handle, as #7 and #8..#51 are"),
+            ValueError::Movable(word) => write!(f, "`{word}` is not a movable page, as h7, h0..h51 and h1..h51/2 are"),
+            ValueError::Job(word) => write!(f, "`{word}` is not a job, as %1 is"),
             ValueError::Gfp(error, nearest) => write!(f, "{error}{}", Suggestion(*nearest)),
             ValueError::Unknown { what, word, nearest } => {
                 write!(f, "no {what} `{word}`{}", Suggestion(*nearest))
@@ -119,6 +125,39 @@ pub fn handles(word: &str) -> Result<HandleRange, ValueError<'_>> {
     };
     let range = HandleRange { first: one(first).ok_or(wrong)?, last: one(last).ok_or(wrong)? };
     if range.first == 0 || range.first > range.last { Err(wrong) } else { Ok(range) }
+}
+
+/// Numbers of movable pages: every `step`th from `first` to `last`, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MovableRange {
+    /// The first.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
+    /// 1 for all of them.
+    pub step: u32,
+}
+
+/// `h7`, `h0..h51`, or `h1..h51/2` for every second; the second `h` may be left out. `all` is for the caller.
+pub fn movable(word: &str) -> Result<MovableRange, ValueError<'_>> {
+    let wrong = ValueError::Movable(word);
+    let one = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+    let (range, step) = word.split_once('/').map_or((word, Some(1)), |(range, step)| (range, one(step)));
+    let rest = range.strip_prefix('h').ok_or(wrong)?;
+    let (first, last) = match rest.split_once("..") {
+        None => (rest, rest),
+        Some((first, last)) => (first, last.strip_prefix('h').unwrap_or(last)),
+    };
+    match (one(first), one(last), step) {
+        (Some(first), Some(last), Some(step @ 1..)) if first <= last => Ok(MovableRange { first, last, step }),
+        _ => Err(wrong),
+    }
+}
+
+/// The number of a job: `%1`, or `1`.
+pub fn job(word: &str) -> Result<u8, ValueError<'_>> {
+    let number = word.strip_prefix('%').unwrap_or(word).parse();
+    number.map_err(|_| ValueError::Job(word))
 }
 
 /// A mask in any spelling that the kernel reads.

@@ -23,6 +23,7 @@ mod needs;
 mod process;
 mod qemu;
 mod run;
+mod schedules;
 mod setup;
 mod size;
 mod suite;
@@ -80,6 +81,8 @@ enum Command {
     Miri,
     /// Run the kernel crate's model test for millions of operations
     Model(extra::Campaign),
+    /// Run the kernel crate's threads in a million schedules
+    Shuttle(schedules::Exploration),
     /// Fill a directory with what goes on a Raspberry Pi's SD card
     SdCard(extra::Directory),
     /// Fetch the device trees of real boards into a directory, for the tests that read them
@@ -115,6 +118,7 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Bench => extra::bench(),
         Command::Miri => extra::miri(),
         Command::Model(args) => extra::model(&args),
+        Command::Shuttle(args) => schedules::run(&args),
         Command::SdCard(args) => extra::sd_card(&args),
         Command::BoardTrees(args) => extra::board_trees(&args),
         Command::Tidy => tidy::run(),

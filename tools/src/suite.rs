@@ -1,10 +1,10 @@
 //! `test`: all the proofs, one after the other, and their sum.
 //!
-//! Unit tests on the host, transcripts on the host and in QEMU, expect scripts, hard starts, the costs of booting and of
-//! the allocator's paths (`bench` ends with status 3 above a limit), and the equality of two runs that count
-//! instructions.
+//! Unit tests on the host, its threads in many schedules, transcripts on the host and in QEMU, expect scripts, hard
+//! starts, the costs of booting and of the allocator's paths (`bench` ends with status 3 above a limit), and the equality
+//! of two runs that count instructions.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,10 +14,13 @@ use crate::build::{self, BuildArgs, Built};
 use crate::corpus::{self, CorpusArgs};
 use crate::guest::{self, Script};
 use crate::qemu::MachineArgs;
+use crate::schedules::{self, Exploration};
 use crate::size::Size;
 use crate::tally::Tally;
 use crate::{diff, expect, hard, process, workspace};
 
+/// Cargo's call for all of these.
+const UNIT_TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "boot", "--no-fail-fast"];
 /// The first prompt comes after at most so many instructions, whatever the size of RAM.
 const MAX_BOOT_COST: u64 = 3_000_000;
 /// Sizes of RAM at which that is measured.
@@ -47,7 +50,8 @@ pub struct SuiteArgs {
 
 /// Runs everything and prints the sum.
 pub fn run(args: &SuiteArgs) -> Result<u8> {
-    let mut tally = unit_tests()?;
+    let mut tally = host_tests("unit tests", workspace::cargo().args(UNIT_TESTS))?;
+    tally.add(host_tests("tests of schedules", &mut schedules::cargo(&Exploration::SHORT))?);
     if !args.host {
         match build::build(BuildArgs::default()) {
             Ok(built) => guests(&mut tally, &built)?,
@@ -65,23 +69,21 @@ fn guests(tally: &mut Tally, built: &Built) -> Result<()> {
     for size in BOOT_SIZES {
         tally.run(&format!("first prompt with {size}"), || boot_cost(built, size));
     }
-    tally.run("costs are within their limits", || counted(built, BOOT_SIZES[1], "bench").map(drop));
+    tally.run("costs are within their limits", || counted(built, BOOT_SIZES[1], "bench\nbench slow").map(drop));
     tally.run("two counted runs are equal", || deterministic(built));
     Ok(())
 }
 
 /// Cargo's tests, counted one by one.
-fn unit_tests() -> Result<Tally> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace", "--exclude", "boot", "--no-fail-fast"]);
-    let Output { status, stdout, stderr } = process::output(&mut cargo)?;
+fn host_tests(what: &str, cargo: &mut Command) -> Result<Tally> {
+    let Output { status, stdout, stderr } = process::output(cargo)?;
     let text = String::from_utf8_lossy(&stdout);
     let mut tally = count(&text);
     if status.success() {
-        println!("ok      {} unit tests", tally.passed);
+        println!("ok      {} {what}", tally.passed);
     } else {
         tally.failed = tally.failed.max(1);
-        println!("FAILED  unit tests\n{}{text}", String::from_utf8_lossy(&stderr));
+        println!("FAILED  {what}\n{}{text}", String::from_utf8_lossy(&stderr));
     }
     Ok(tally)
 }

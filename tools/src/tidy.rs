@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
     Rule { name: "safety", about: "a SAFETY comment stands before unsafe code", check: code::safety },
     Rule { name: "statics", about: "the kernel has no statics", check: code::statics },
     Rule { name: "heap", about: "the kernel has no heap", check: code::heap },
+    Rule { name: "atomics", about: "the kernel's atomics are those of crate::sync::atomic", check: code::atomics },
     Rule { name: "floors", about: "a file of the kernel imports only from floors below", check: floors::check },
 ];
 

@@ -2,9 +2,9 @@
 //!
 //! Every function answers with the first fault that it sees, or `None`. Neighbour: [`super::audit`] calls them.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
-use super::{Fault, Invariant, Look, Place, ROWS, Totals, ZoneCount, place_of};
+use super::{Fault, Invariant, Look, Place, ROWS, Totals, ZoneCount, lru, place_of};
 use crate::addr::{Order, PAGEBLOCK_NR_PAGES, Pfn, PfnRange};
 use crate::mm::census::FreeBlock;
 use crate::mm::memory::{Env, Memory};
@@ -51,6 +51,9 @@ pub const fn table<E: Env>() -> [Invariant<E>; ROWS] {
         row("I23", "free pages keep their poison", Elsewhere("every allocation, when poisoning is on")),
         row("I24", "a compound head has an order", Head(compound_has_order)),
         row("I25", "no mask selects an unconfigured zone", Elsewhere("tests: zone tables")),
+        row("I26", "LRU lists hold what their counters say", Machine(lru::lists_are_counted)),
+        row("I27", "a page is on the LRU list that it names, and none is isolated", Machine(lru::nothing_is_isolated)),
+        row("I28", "owners, pages and counters agree", Machine(lru::owners_agree)),
     ]
 }
 
@@ -62,7 +65,7 @@ const fn warning<E: Env>(id: &'static str, property: &'static str, look: Look<E>
     Invariant { id, property, is_warning: true, look }
 }
 
-fn differs(place: Place, what: &'static str, found: u64, expected: u64) -> Option<Fault> {
+pub(super) fn differs(place: Place, what: &'static str, found: u64, expected: u64) -> Option<Fault> {
     exceeds_or(found != expected, place, what, found, expected)
 }
 

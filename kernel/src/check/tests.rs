@@ -170,7 +170,7 @@ fn a_pageblock_that_the_reserve_does_not_know_is_a_warning() {
 
 #[test]
 fn a_boost_beyond_its_factor_is_a_warning() {
-    use std::sync::atomic::Ordering::Relaxed;
+    use crate::sync::atomic::Ordering::Relaxed;
     let machine = board();
     let memory = machine.memory();
     let tasks = TaskTable::new("sh");
@@ -189,7 +189,7 @@ fn a_boost_beyond_its_factor_is_a_warning() {
 
 #[test]
 fn settings_that_were_not_carried_out_are_found() {
-    use std::sync::atomic::Ordering::Relaxed;
+    use crate::sync::atomic::Ordering::Relaxed;
     check_broken(&["I12"], |memory, _| memory.sysctl.min_free_kbytes.store(4, Relaxed));
     let machine = HostMachine::new("movablecore=16M", &[(0x4000_0000, 64 * MIB, 0)], &[]);
     let memory = machine.memory();

@@ -129,6 +129,7 @@ const fn refuse_words(reason: RefuseReason) -> &'static str {
         RefuseReason::NoFailCannotSleep => {
             "__GFP_NOFAIL without __GFP_DIRECT_RECLAIM cannot wait for what it must have"
         }
+        RefuseReason::RoundLimit => "the person at the console allows no more rounds (limit rounds)",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tables of those who use reclaimable memory, full of garbage as a board's RAM is.
 
-use std::sync::atomic::AtomicU32;
+use crate::sync::atomic::AtomicU32;
 
 use super::GARBAGE;
 use crate::mm::sparse::Chunk;

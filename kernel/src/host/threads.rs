@@ -20,6 +20,8 @@ pub struct HostThreads {
     turns: [Condvar; MAX_THREADS],
     clock_ns: AtomicU64,
     interrupted: AtomicBool,
+    /// Threads whose work was called off: a bit for each.
+    called_off: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -39,6 +41,7 @@ impl Default for HostThreads {
             turns: [const { Condvar::new() }; MAX_THREADS],
             clock_ns: AtomicU64::new(0),
             interrupted: AtomicBool::new(false),
+            called_off: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
     }
@@ -80,9 +83,15 @@ impl HostThreads {
         drop(self.wait_for_turn(self.lock(), thread));
         body();
         std::mem::forget(broken);
+        self.called_off.fetch_and(!thread.bit(), SeqCst);
         let mut state = self.lock();
         state.queue.exit(thread);
         self.pass_on(&mut state);
+    }
+
+    /// Something to forget when all is well, and that ends the other threads if the running one panics.
+    pub fn break_with(&self) -> Breaks<'_> {
+        Breaks(self)
     }
 
     /// Makes room in the table for a thread of the program that calls [`HostThreads::run`] with it.
@@ -92,7 +101,13 @@ impl HostThreads {
 
     /// Lets everyone run who is ready, until all of them sleep.
     pub fn settle(&self) {
-        while self.lock().queue.has_ready(0) {
+        self.settle_for(None);
+    }
+
+    /// [`HostThreads::settle`], but for `ticks` at most.
+    pub fn settle_for(&self, ticks: Option<u64>) {
+        let end = ticks.map_or(u64::MAX, |ticks| self.now() + ticks * JIFFY_NS);
+        while self.lock().queue.has_ready(0) && self.now() < end {
             self.yield_now();
         }
     }
@@ -158,8 +173,8 @@ impl HostThreads {
     }
 }
 
-/// Tells the other threads when the one that holds it panics.
-struct Breaks<'s>(&'s HostThreads);
+/// Tells the other threads when the one that holds it panics: they panic, too.
+pub struct Breaks<'s>(&'s HostThreads);
 
 impl Drop for Breaks<'_> {
     fn drop(&mut self) {
@@ -222,7 +237,13 @@ impl Scheduler for HostThreads {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupted.load(SeqCst) && self.thread() == ThreadId::BOOT
+        let thread = self.thread();
+        self.called_off.load(SeqCst) & thread.bit() != 0 || (self.interrupted.load(SeqCst) && thread == ThreadId::BOOT)
+    }
+
+    fn call_off(&self, thread: ThreadId) {
+        self.called_off.fetch_or(thread.bit(), SeqCst);
+        self.wake(thread);
     }
 
     fn should_stop(&self) -> bool {
@@ -290,6 +311,28 @@ mod tests {
             diary.note("second");
         });
         assert_eq!(*diary.0.lock().unwrap(), ["first", "other", "second"]);
+    }
+
+    #[test]
+    fn a_thread_in_the_background_is_called_off_alone() {
+        let (threads, diary) = <(HostThreads, Diary)>::default();
+        let wait = |name: &str, ticks| {
+            let wait = WaitQueue::new().wait(&threads, Some(ticks), || false);
+            diary.note(format!("{name} {wait:?}"));
+        };
+        let again = std::thread::scope(|scope| {
+            let first = threads.spawn(scope, || wait("first", 1000));
+            threads.spawn(scope, || wait("second", 25));
+            threads.settle();
+            threads.call_off(first);
+            wait("boot", 50);
+            // Its number is used again, and nothing of that is left.
+            let third = threads.spawn(scope, || wait("third", 25));
+            wait("boot", 50);
+            first == third
+        });
+        let expected = ["first Interrupted", "second TimedOut", "boot TimedOut", "third TimedOut", "boot TimedOut"];
+        assert_eq!((diary.0.lock().unwrap().as_slice(), again), (&expected.map(String::from)[..], true));
     }
 
     #[test]

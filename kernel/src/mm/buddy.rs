@@ -18,8 +18,8 @@
 //!
 //! Linux does more: guard pages between allocations, and lists per memory section while memory is hot-added.
 
+use crate::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::list::List;
 use super::page::{Kind, PageFlags, PageState, Pages};
@@ -94,6 +94,14 @@ impl FreeCounts {
         if migratetype == MigrateType::Cma {
             add(&self.cma, pages);
         }
+    }
+
+    /// Counts free pages of type `from` as of type `to`. A count that does not change is not touched: who looks without
+    /// the lock must not take a free block for one in use.
+    fn retype(&self, from: MigrateType, to: MigrateType, pages: i64) {
+        let crosses = |border: MigrateType| i64::from(to == border) - i64::from(from == border);
+        add(&self.free, -pages * crosses(MigrateType::Isolate));
+        add(&self.cma, pages * crosses(MigrateType::Cma));
     }
 
     #[inline(always)]
@@ -428,10 +436,8 @@ impl<'m> Buddy<'_, 'm> {
     ///
     /// The count of free pages follows when the move crosses the border of Isolate or CMA. Linux: `list_move`.
     pub fn relink(&mut self, index: u32, state: PageState, migratetype: MigrateType) {
-        let pages = state.order().nr_pages() as i64;
         self.unlink(index, state.order(), state.migratetype());
-        self.counts.count(state.migratetype(), -pages);
-        self.counts.count(migratetype, pages);
+        self.counts.retype(state.migratetype(), migratetype, state.order().nr_pages() as i64);
         self.link_front(index, state.order(), migratetype);
     }
 

@@ -3,13 +3,14 @@
 //! Nothing is decided here; each question goes to the file that knows. Linux: `struct address_space_operations` of a
 //! filesystem and of swap.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
+use super::accounts;
 use super::anon;
 use super::handles;
 use super::memory::{Env, Memory};
 use super::mmap;
-use super::owner::{MigrateError, PageOwner, Pageout, References, Shrinker, Shrunk, SwapCache, SwapSpace};
+use super::owner::{MigrateError, Mismatch, PageOwner, Pageout, References, Shrinker, Shrunk, SwapCache, SwapSpace};
 use super::page_io::{self, Started};
 use super::relocate;
 use super::rmap;
@@ -79,6 +80,15 @@ impl PageOwner for Users<'_> {
         writeback::wake_flusher(memory, self);
     }
 
+    fn writeback_interval_changed<E: Env>(&self, memory: &Memory<'_, E>) {
+        writeback::interval_changed(memory, self);
+    }
+
+    fn drop_pagecache<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>) {
+        // Who called it off has what was dropped until then.
+        let _ = truncate::drop_pagecache(memory, current, self);
+    }
+
     fn isolate_movable(&self, index: u32) -> bool {
         handles::isolate(self, index)
     }
@@ -117,6 +127,10 @@ impl PageOwner for Users<'_> {
 
     fn scan_objects<E: Env>(&self, memory: &Memory<'_, E>, _: &Current<'_>, _: usize, nr: u64, _: Gfp) -> Shrunk {
         shadows::scan(memory, self, nr)
+    }
+
+    fn audit<E: Env>(&self, memory: &Memory<'_, E>, report: &mut dyn FnMut(Mismatch)) {
+        accounts::audit(memory, self, report);
     }
 
     fn take_deferred(&self, _: usize) -> u64 {

@@ -7,7 +7,7 @@
 //! Nothing here is locked: requests on two CPUs may lose a count to each other, as in Linux, where these are plain fields
 //! of `struct zone` (`compact_considered`, `compact_defer_shift`, `compact_order_failed`, `compact_cached_free_pfn`, ...).
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Order, Pfn, PfnRange};
 

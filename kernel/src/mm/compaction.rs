@@ -26,7 +26,7 @@ mod scanner_free;
 mod scanner_migrate;
 mod walk;
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 pub use super::suitable::{compact_gap, compaction_suitable, suitable_with};
 pub use super::wakeup::wakeup_kcompactd;
@@ -38,13 +38,14 @@ pub use walk::compact_zone;
 use super::alloc_context::AllocContext;
 use super::memory::{Env, Memory};
 use super::node::Node;
+use super::reserve;
 use super::sleep;
 use super::zone::{AllocFlags, Zone};
 use crate::addr::{Order, PAGEBLOCK_NR_PAGES};
 use crate::gfp::Gfp;
 use crate::reclaim_types::{CompactPriority, CompactResult};
 use crate::sched::Scheduler;
-use crate::task::Current;
+use crate::task::{Current, TaskFlags};
 use crate::trace::compaction::Compaction;
 
 /// Compacts the zones that a request may use, one after the other, until one has a block of its order; the best result.
@@ -88,6 +89,33 @@ pub fn try_to_compact_pages<E: Env>(
         }
     }
     best
+}
+
+/// [`try_to_compact_pages`] as a request with this mask and order would call it; `None` when no zone would serve it. How a
+/// person tries one priority by itself.
+pub fn compact_as_for<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    gfp: Gfp,
+    order: Order,
+    priority: CompactPriority,
+) -> Option<CompactResult> {
+    let node = memory.cpu_node[current.cpu];
+    let mut ac = AllocContext {
+        gfp,
+        order,
+        highest: memory.zone_table.zone(gfp),
+        migratetype: gfp.migratetype()?,
+        zonelist: &memory.node(node).fallback,
+        nodemask: None,
+        preferred_node: node,
+        preferred_zone: 0,
+        classzone: 0,
+    };
+    ac.prefer(memory)?;
+    let flags = reserve::gfp_to_alloc_flags(current, gfp);
+    let _scope = current.task.scope(TaskFlags::PF_MEMALLOC);
+    Some(try_to_compact_pages(memory, current, &ac, flags, priority))
 }
 
 /// The request found a block of `order` in the zone after it compacted: it was worth it. Linux: the success branch of

@@ -1,11 +1,14 @@
 //! How many pages may be dirty: the limits above which writing starts, and those who dirty pages wait.
 //!
-//! Of the pages that could be dirty (free ones and file pages) 10 per cent may be before the flusher starts, 20 before a
-//! writer has to wait; half-way between nobody minds. [`balance_dirty_pages`] is what a writer calls after each page.
+//! Of the pages that could be dirty (free ones and file pages) `vm.dirty_background_ratio` per cent may be before the
+//! flusher starts, `vm.dirty_ratio` before a writer has to wait; half-way between nobody minds. [`balance_dirty_pages`] is
+//! what a writer calls after each page.
 //!
 //! Linux: `global_dirtyable_memory`, `domain_dirty_limits`, `balance_dirty_pages` of `mm/page-writeback.c`.
-//! Linux does more: it measures each device and lets writers pause just as long as it needs; limits for each device,
-//! memory cgroup and highmem.
+//! Linux does more: it measures each device and lets writers pause just as long as it needs; limits in bytes, and for each
+//! device, memory cgroup and highmem.
+
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::memory::{Env, Memory};
 use super::page_io;
@@ -17,9 +20,6 @@ use crate::vmstat::NodeStat;
 
 /// Parts into which Linux divides ratios. Linux: `PAGE_SIZE` in `domain_dirty_limits`.
 const PARTS: u64 = 4096;
-/// `vm.dirty_background_ratio` and `vm.dirty_ratio`, in per cent.
-const BACKGROUND_RATIO: u64 = 10;
-const RATIO: u64 = 20;
 /// How long a writer pauses before it looks again.
 const PAUSE: u64 = HZ / 5;
 
@@ -60,8 +60,8 @@ pub fn dirtyable<E: Env>(memory: &Memory<'_, E>) -> u64 {
 /// The limits of the machine now. Linux: `global_dirty_limits`.
 pub fn dirty_limits<E: Env>(memory: &Memory<'_, E>) -> DirtyLimits {
     let dirtyable = dirtyable(memory);
-    let part = |per_cent| PARTS * per_cent / 100 * dirtyable / PARTS;
-    let (threshold, background) = (part(RATIO), part(BACKGROUND_RATIO));
+    let part = |ratio: &AtomicU64| PARTS * ratio.load(Relaxed) / 100 * dirtyable / PARTS;
+    let (threshold, background) = (part(&memory.sysctl.dirty_ratio), part(&memory.sysctl.dirty_background_ratio));
     DirtyLimits { threshold, background: if background >= threshold { threshold / 2 } else { background } }
 }
 

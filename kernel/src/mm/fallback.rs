@@ -7,8 +7,8 @@
 //!
 //! Linux: `mm/page_alloc.c`, `__rmqueue_fallback`, `steal_suitable_fallback`, `reserve_highatomic_pageblock`.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::ops::Range;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::buddy::Buddy;
 use super::page::{Kind, PageFlags, PageState};

@@ -5,9 +5,9 @@
 //!
 //! Linux: `mm/memory.c`, `handle_mm_fault`, `do_swap_page`, `do_wp_page`. Linux does more: it reads neighbours ahead.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
-use super::anon::place_of;
+use super::anon;
 use super::content::{self, Content};
 use super::filemap::wait_for_read;
 use super::memory::{Env, Memory};
@@ -21,7 +21,7 @@ use super::store::{self, Stored};
 use super::swap;
 use super::swapfile::{self, swap_space};
 use super::tables::MapFlags;
-use super::users::{PageUser, Users};
+use super::users::{PageUser, State, Users};
 use crate::gfp::Gfp;
 use crate::task::Current;
 use crate::vmstat::{LabEvent, VmEvent};
@@ -55,8 +55,7 @@ fn look_up<E: Env>(
     vpn: u32,
 ) -> Result<(u32, Whereabouts), PcError> {
     users.locked(memory, |state| {
-        let entry = state.anons.find(users.tables.anon_chunks, place_of(current.task, vpn));
-        let entry = entry.filter(|&entry| users.anon(entry).version.load(Relaxed) > 0).ok_or(PcError::NoPage(vpn))?;
+        let entry = anon::find(users, state, current.task, vpn).ok_or(PcError::NoPage(vpn))?;
         let anon = users.anon(entry);
         let whereabouts = match (anon.page(), anon.slot()) {
             (Some(_), _) if anon.state.get().contains(MapFlags::MAPPED) => {
@@ -96,7 +95,7 @@ pub fn touch<E: Env>(
             (_, Whereabouts::Mapped) => return Ok(Fault::None),
             (entry, Whereabouts::Slot(slot)) => {
                 fault = Fault::Major;
-                swap_in(memory, current, users, entry, slot)?;
+                swap_in(memory, current, users, vpn, (entry, slot))?;
             }
             (entry, Whereabouts::SwapCache(index)) => {
                 let mapped = map_cached(memory, current, users, entry, index);
@@ -116,17 +115,17 @@ fn swap_in<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
     users: &Users<'_>,
-    entry: u32,
-    slot: u32,
+    vpn: u32,
+    (entry, slot): (u32, u32),
 ) -> Result<(), PcError> {
     let index = memory.pages.index(page_alloc::alloc_page(memory, current, Gfp::GFP_HIGHUSER_MOVABLE)?);
     let page = users.page(index);
     page.set_flags(PageFlags::LOCKED | PageFlags::SWAPBACKED);
-    let added = users.locked(memory, |_| {
-        let anon = users.anon(entry);
-        let wanted = anon.page().is_none() && anon.slot() == Some(slot);
+    let added = users.locked(memory, |state| {
+        // The task may have been reaped while it waited for the page.
+        let wanted = is_in_slot(users, state, current, vpn, (entry, slot)) && users.anon(entry).page().is_none();
         if wanted {
-            anon.page.store(index, Relaxed);
+            users.anon(entry).page.store(index, Relaxed);
             users.set_user(index, PageUser::Anon(entry));
             swapfile::add_to_swap_cache(memory, users, index);
         }
@@ -137,17 +136,32 @@ fn swap_in<E: Env>(
         memory.count(VmEvent::Pgpgin, PAGE_KIB);
         memory.count(VmEvent::Pswpin, 1);
         wait_for_read(memory, current, users);
-        end_swap_in(memory, users, entry, slot, index);
+        end_swap_in(memory, current, users, vpn, (entry, slot), index);
     }
     swap::unlock_page(memory, index);
     swap::put_page(memory, current, index);
     Ok(())
 }
 
-/// Fills a page with what its slot has, which must be what its task wrote last.
-fn end_swap_in<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, slot: u32, index: u32) {
-    let Stored { version, sum } = users.locked(memory, |_| store::read_slot(users, slot));
-    let (pid, vpn) = users.anon_place(entry);
+/// Whether the acting task's page has this record and this slot. The caller has locked the tables.
+fn is_in_slot(users: &Users<'_>, state: &State, current: &Current<'_>, vpn: u32, (entry, slot): (u32, u32)) -> bool {
+    anon::find(users, state, current.task, vpn) == Some(entry) && users.anon(entry).slot() == Some(slot)
+}
+
+/// Fills a page with what its slot has, which must be what its task wrote last; if the task still has it.
+fn end_swap_in<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    vpn: u32,
+    place: (u32, u32),
+    index: u32,
+) {
+    let stored = users.locked(memory, |state| {
+        is_in_slot(users, state, current, vpn, place).then(|| store::read_slot(users, place.1))
+    });
+    let Some(Stored { version, sum }) = stored else { return };
+    let pid = current.task.pid();
     content::write(memory, index, Content::anon(pid, vpn, version));
     if sum != Some(content::sum(memory, index)) {
         memory.count_lab(LabEvent::PcCorrupt);
@@ -200,7 +214,7 @@ pub fn write<E: Env>(
     loop {
         touch(memory, current, users, vpn)?;
         let found = users.locked(memory, |state| {
-            let entry = state.anons.find(users.tables.anon_chunks, place_of(current.task, vpn))?;
+            let entry = anon::find(users, state, current.task, vpn)?;
             let index = users.anon(entry).page()?;
             users.page(index).get(1);
             Some((entry, index))
@@ -208,8 +222,8 @@ pub fn write<E: Env>(
         let Some((entry, index)) = found else { continue };
         let written = lock_page(memory, current, users, index).map(|()| {
             let anon = users.anon(entry);
-            let still_mapped = anon.page() == Some(index) && anon.state.get().contains(MapFlags::MAPPED);
-            let version = still_mapped.then(|| write_locked(memory, current, users, entry, vpn, index));
+            let is_mapped = || anon.page() == Some(index) && anon.state.get().contains(MapFlags::MAPPED);
+            let version = is_mapped().then(|| write_locked(memory, current, users, entry, vpn, index));
             swap::unlock_page(memory, index);
             version
         });
@@ -230,7 +244,12 @@ fn write_locked<E: Env>(
 ) -> u32 {
     let version = users.anon(entry).version.load(Relaxed) + 1;
     content::write(memory, index, Content::anon(current.task.pid(), vpn, version));
-    users.anon(entry).version.store(version, Relaxed);
+    users.locked(memory, |_| {
+        // Unless the task is reaped right now.
+        if users.anon(entry).page() == Some(index) {
+            users.anon(entry).version.store(version, Relaxed);
+        }
+    });
     // The slot, if it has one, is out of date.
     users.page(index).set_flags(PageFlags::DIRTY);
     version

@@ -8,7 +8,7 @@
 //!
 //! Linux: `mm/filemap.c`, `mm/readahead.c`. Linux does more: partial pages, mappings that write, direct I/O.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::content::{self, Content};
 use super::dirty_limits::balance_dirty_pages;

@@ -6,7 +6,7 @@
 //!
 //! Linux: `__SetPageMovable`, as the balloon and `zsmalloc` use it.
 
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use crate::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::content::{self, Content};
 use super::memory::{Env, Memory};
@@ -102,6 +102,23 @@ pub fn frame<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, number: u32) -> 
     Ok(memory.pages.pfn(index))
 }
 
+/// How often the handle's page is pinned.
+///
+/// # Errors
+///
+/// When there is no such handle.
+pub fn pins<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, number: u32) -> Result<u32, PcError> {
+    users.locked(memory, |state| {
+        page_of(users, state.handles.ever_used(), number)?;
+        Ok(users.handle(number).state.load(Relaxed) / PIN)
+    })
+}
+
+/// The number behind the highest that a handle has or had.
+pub fn end<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>) -> u32 {
+    users.locked(memory, |state| state.handles.ever_used())
+}
+
 /// Keeps the handle's page from being moved, with a reference.
 ///
 /// # Errors
@@ -165,10 +182,15 @@ pub fn check<E: Env>(
     Ok(holds)
 }
 
+/// References that the handle's owner and whoever pinned it have.
+pub(super) fn references(users: &Users<'_>, number: u32) -> u64 {
+    1 + u64::from(users.handle(number).state.load(Relaxed) / PIN)
+}
+
 /// [`check`] of every handle.
 pub fn check_all<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>) -> Verified {
     let mut verified = Verified::default();
-    for number in 0..users.locked(memory, |state| state.handles.ever_used()) {
+    for number in 0..end(memory, users) {
         if let Ok(holds) = check(memory, current, users, number) {
             verified.pages += 1;
             verified.lost += u64::from(!holds);

@@ -25,11 +25,11 @@
 //!
 //! Linux does more: it merges caches of similar sizes, charges memory cgroups, and shows each cache in /sys/kernel/slab.
 
-use core::fmt;
-use core::sync::atomic::{
+use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use core::fmt;
 
 use super::list::List;
 use super::page::{NIL, PageFlags};

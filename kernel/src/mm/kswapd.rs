@@ -9,7 +9,7 @@
 //!
 //! Linux: `kswapd`, `kswapd_try_to_sleep`, `balance_pgdat` in `mm/vmscan.c`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::compaction;
 use super::memory::{Env, Memory};
@@ -111,9 +111,13 @@ impl Turn {
                 node.kswapd.order.fetch_max(self.reclaim_order, Relaxed);
             }
         }
-        if remaining == 0 && self.may_sleep(memory, current, node) {
-            memory.trace(current, || Vmscan::MmVmscanKswapdSleep { nid: node.id });
-            return Rest::Sleep;
+        if remaining == 0 {
+            node.kswapd.daemon.prepare_to_sleep();
+            if self.may_sleep(memory, current, node) {
+                memory.trace(current, || Vmscan::MmVmscanKswapdSleep { nid: node.id });
+                return Rest::Sleep;
+            }
+            node.kswapd.daemon.stay_awake();
         }
         let quickly =
             if remaining > 0 { VmEvent::KswapdLowWmarkHitQuickly } else { VmEvent::KswapdHighWmarkHitQuickly };

@@ -114,6 +114,13 @@ impl List {
         core::iter::successors(self.first(), move |&index| (index != tail).then(|| pages.at(index).next()))
     }
 
+    /// The pages from last to first.
+    pub fn iter_rev<'p>(&self, pages: &'p Pages<'_>) -> impl Iterator<Item = u32> + use<'p> {
+        let head = self.head;
+        let last = (self.tail != NIL).then_some(self.tail);
+        core::iter::successors(last, move |&index| (index != head).then(|| pages.at(index).prev()))
+    }
+
     /// Walks the list and says whether every link back answers its link forth, within `limit` pages.
     pub fn is_consistent(&self, pages: &Pages<'_>, limit: u64) -> bool {
         let mut before = NIL;

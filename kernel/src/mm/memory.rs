@@ -7,8 +7,8 @@
 //!
 //! Linux: `contig_page_data`, `node_data`, and the statics of `mm/page_alloc.c`.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::kmem_cache::SlabCaches;
 use super::node::Node;
@@ -171,6 +171,9 @@ pub struct Memory<'m, E> {
     pub oom: OomState,
     /// Where those wait who want a page that is locked, or under writeback. Linux: `page_waitqueue`.
     pub page_wait: WaitQueue,
+    /// Rounds of the slow path after which a request is called off; 0 for never. A person sets it to look at a request
+    /// that would go round for ever; Linux has nothing like it.
+    pub round_limit: AtomicU32,
 }
 
 impl<'m, E: Env> Memory<'m, E> {
@@ -214,6 +217,7 @@ impl<'m, E: Env> Memory<'m, E> {
             printed: Printed::default(),
             oom: OomState::default(),
             page_wait: WaitQueue::new(),
+            round_limit: AtomicU32::new(0),
         }
     }
 

@@ -14,7 +14,7 @@
 //!
 //! Linux does more: it writes every page's record, or leaves that to a thread.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Hook, Memory};
 use super::page::{PageState, Pages};

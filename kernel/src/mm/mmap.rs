@@ -6,12 +6,12 @@
 //!
 //! Linux: `mm/mmap.c`, `mm/memory.c`, `mm/mlock.c`. Linux does more: areas of many pages, writing through mappings.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::filemap::{Lookup, get_page};
 use super::memory::{Env, Memory};
 use super::page::{NIL, PageFlags};
-use super::pagecache::{entry_of, make_entry};
+use super::pagecache::entry_locked;
 use super::pc_error::PcError;
 use super::rmap;
 use super::sparse::Place;
@@ -33,16 +33,18 @@ pub fn map<E: Env>(
     place: Place,
     exec: bool,
 ) -> Result<Lookup, PcError> {
-    let entry = make_entry(memory, users, place)?;
     let flags = if exec { MapFlags::EXEC } else { MapFlags::empty() };
-    users.locked(memory, |state| match rmap::find(users, entry, current.task) {
-        Some(number) => {
-            users.mapping(number).state.set(flags);
-            Ok(())
-        }
-        None => {
-            let added = rmap::add(users, state, entry, current.task, flags);
-            added.map(drop).ok_or(PcError::TableFull("mappings", users.tables.mappings.len()))
+    users.locked(memory, |state| {
+        let entry = entry_locked(users, state, place)?;
+        match rmap::find(users, entry, current.task) {
+            Some(number) => {
+                users.mapping(number).state.set(flags);
+                Ok(())
+            }
+            None => {
+                let added = rmap::add(users, state, entry, current.task, flags);
+                added.map(drop).ok_or(PcError::TableFull("mappings", users.tables.mappings.len()))
+            }
         }
     })?;
     touch(memory, current, users, place)
@@ -59,8 +61,7 @@ pub fn touch<E: Env>(
     users: &Users<'_>,
     place: Place,
 ) -> Result<Lookup, PcError> {
-    let entry = entry_of(memory, users, place).ok_or(PcError::NotMapped(place))?;
-    if use_present(memory, users, entry, current.task).ok_or(PcError::NotMapped(place))? {
+    if use_present(memory, users, place, current.task).ok_or(PcError::NotMapped(place))? {
         return Ok(Lookup::Hit);
     }
     memory.count(VmEvent::Pgfault, 1);
@@ -69,24 +70,34 @@ pub fn touch<E: Env>(
         if lookup == Lookup::Miss {
             memory.count(VmEvent::Pgmajfault, 1);
         }
-        let mapped = users.locked(memory, |_| {
+        let mapped = users.locked(memory, |state| {
+            // Perhaps the file was cut off meanwhile, and another one has the record.
+            let (entry, number) = find(users, state, place, current.task)?;
             let still_cached = users.file(entry).page() == Some(index);
-            let number = rmap::find(users, entry, current.task).filter(|_| still_cached);
-            number.inspect(|&number| rmap::set_present(memory, users, number, index)).is_some()
+            if still_cached {
+                rmap::set_present(memory, users, number, index);
+            }
+            Some(still_cached)
         });
         swap::put_page(memory, current, index);
-        if mapped {
+        if mapped.ok_or(PcError::NotMapped(place))? {
             return Ok(lookup);
         }
-        // Evicted at once, or unmapped by somebody else.
-        users.locked(memory, |_| rmap::find(users, entry, current.task)).ok_or(PcError::NotMapped(place))?;
+        // Evicted at once.
     }
 }
 
+/// The record of the page at `place`, and the task's mapping of it.
+fn find(users: &Users<'_>, state: &State, place: Place, task: &Task) -> Option<(u32, u32)> {
+    let entry = state.files.find(users.tables.file_chunks, place)?;
+    Some((entry, rmap::find(users, entry, task)?))
+}
+
 /// Marks a mapping young if it is present; whether it is. `None` if there is no mapping.
-fn use_present<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, task: &Task) -> Option<bool> {
-    users.locked(memory, |_| {
-        let state = &users.mapping(rmap::find(users, entry, task)?).state;
+fn use_present<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, place: Place, task: &Task) -> Option<bool> {
+    users.locked(memory, |state| {
+        let (_, number) = find(users, state, place, task)?;
+        let state = &users.mapping(number).state;
         let present = state.get().contains(MapFlags::MAPPED);
         if present {
             state.set(MapFlags::YOUNG);
@@ -106,36 +117,45 @@ pub fn unmap<E: Env>(
     users: &Users<'_>,
     place: Place,
 ) -> Result<(), PcError> {
-    let entry = entry_of(memory, users, place).ok_or(PcError::NotMapped(place))?;
-    let number = users.locked(memory, |_| rmap::find(users, entry, current.task));
-    unmap_number(memory, current, users, number.ok_or(PcError::NotMapped(place))?);
-    Ok(())
+    let choose = |state: &State| find(users, state, place, current.task).map(|(_, number)| number);
+    if unmap_chosen(memory, current, users, choose) { Ok(()) } else { Err(PcError::NotMapped(place)) }
 }
 
-fn unmap_number<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, number: u32) {
-    let page = users.locked(memory, |state| {
+/// Ends the mapping that `choose` chooses, under the tables' lock; whether it chose one.
+fn unmap_chosen<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    choose: impl FnOnce(&State) -> Option<u32>,
+) -> bool {
+    let unmapped = users.locked(memory, |state| {
+        let number = choose(state)?;
         let page = users.file(users.mapping(number).page.load(Relaxed)).page();
         if let Some(index) = page {
             users.page(index).get(1);
             rmap::set_absent(memory, users, number, index);
         }
         rmap::remove(memory, users, state, number);
-        page
+        Some(page)
     });
-    if let Some(index) = page {
+    if let Some(Some(index)) = unmapped {
         rescue(memory, current, users, index);
         swap::put_page(memory, current, index);
     }
+    unmapped.is_some()
 }
 
 /// Ends all mappings of files in the memory of `task`, which exits. Linux: `exit_mmap`.
 pub fn unmap_all<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, task: &Task) {
     let ever_used = users.locked(memory, |state| state.mappings.ever_used());
-    let is_its = |number: &u32| {
-        let mapping = users.mapping(*number);
+    let is_its = |number: u32| {
+        let mapping = users.mapping(number);
         mapping.page.load(Relaxed) != NIL && mapping.task.load(Relaxed) == u32::from(task.pid())
     };
-    (0..ever_used).filter(is_its).for_each(|number| unmap_number(memory, current, users, number));
+    for number in (0..ever_used).filter(|number| is_its(*number)) {
+        // It may have gone by itself, and another task have the record.
+        unmap_chosen(memory, current, users, |_| Some(number).filter(|number| is_its(*number)));
+    }
 }
 
 /// Locks the page at `place` into memory for the acting task, which maps it.
@@ -174,8 +194,7 @@ pub fn mlock<E: Env>(
 
 /// The record and the mapping of the page, if the task's mapping is present.
 fn present(users: &Users<'_>, state: &State, place: Place, task: &Task) -> Option<(u32, u32)> {
-    let entry = state.files.find(users.tables.file_chunks, place)?;
-    let number = rmap::find(users, entry, task)?;
+    let (entry, number) = find(users, state, place, task)?;
     users.mapping(number).state.get().contains(MapFlags::MAPPED).then_some((entry, number))
 }
 

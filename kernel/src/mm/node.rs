@@ -3,7 +3,7 @@
 //! Linux: `struct pglist_data`. Its zones are kept with all others in [`super::memory::Memory`], so that a page record
 //! can name its zone by one number.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use bitflags::bitflags;
 
@@ -13,8 +13,8 @@ use crate::addr::PfnRange;
 use crate::daemon::Daemon;
 use crate::mmzone::{MAX_NUMNODES, NodeId};
 use crate::sched::WaitQueue;
-use crate::sync::SpinLock;
-use crate::vmstat::NodeStat;
+use crate::sync::{LocalIrq, Pin, SpinLock};
+use crate::vmstat::{self, NodeStat};
 
 /// Distance of a node to itself.
 pub const LOCAL_DISTANCE: u8 = 10;
@@ -139,7 +139,12 @@ impl Node {
 
     /// A counter of the node. Linux: `node_page_state`.
     pub fn stat(&self, stat: NodeStat) -> u64 {
-        self.stats[stat.index()].load(Relaxed)
+        vmstat::at_least_0(self.stats[stat.index()].load(Relaxed))
+    }
+
+    /// Shows the LRU lists to `look`, with nobody changing them.
+    pub fn with_lru<I: LocalIrq + ?Sized, R>(&self, pin: &Pin<'_, I>, look: impl FnOnce(&Lruvec) -> R) -> R {
+        look(&self.lru.lock(pin))
     }
 
     /// Changes a counter of the node. Linux: `mod_node_page_state`.

@@ -9,8 +9,8 @@
 //! Linux does more: memory cgroups run out on their own, drivers are asked for memory first (`oom_notify_list`), and
 //! tasks may share their memory, by threads or by `vfork`.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
 use super::cpuset;

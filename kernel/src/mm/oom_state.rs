@@ -3,8 +3,8 @@
 //! Key types: [`OomState`], which [`super::memory::Memory`] has one of, and [`OomLock`], the right to kill. Neighbour:
 //! [`super::oom_kill`] decides. Linux: the statics of `mm/oom_kill.c`, `oom_lock`.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::daemon::Daemon;
 use crate::sched::WaitQueue;

@@ -14,11 +14,11 @@
 //!
 //! Linux does more: 64 bytes with unions for a dozen users, and sections so that large holes cost nothing.
 
-use core::fmt;
-use core::sync::atomic::{
+use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed, Release},
 };
+use core::fmt;
 
 use bitflags::bitflags;
 

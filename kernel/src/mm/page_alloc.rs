@@ -7,8 +7,8 @@
 //! Linux: `mm/page_alloc.c`, `__alloc_pages_nodemask`, `include/linux/gfp.h`.
 //! Linux does more: memory cgroups are charged for `__GFP_ACCOUNT`, and fault injection may make requests fail.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
 use super::fastpath;
@@ -24,7 +24,7 @@ use super::zone::AllocFlags;
 use super::zonelist::Zonelist;
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use crate::gfp::Gfp;
-use crate::mmzone::{NodeId, NodeMask, ZoneType};
+use crate::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
 use crate::quirks::Quirk;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;
@@ -46,6 +46,15 @@ pub enum AllocError {
         /// The order.
         order: Order,
     },
+    /// The request went round the slow path as often as a person allows.
+    RoundLimit {
+        /// The mask.
+        gfp: Gfp,
+        /// The order.
+        order: Order,
+        /// How often.
+        rounds: u32,
+    },
     /// Orders end at 10.
     OrderTooHigh(u32),
     /// The mask says movable and reclaimable at once.
@@ -60,6 +69,10 @@ impl fmt::Display for AllocError {
             }
             AllocError::Interrupted { gfp, order } => {
                 write!(f, "interrupted: order:{order}, mode:{}", gfp.mode())
+            }
+            AllocError::RoundLimit { gfp, order, rounds } => {
+                let s = if *rounds == 1 { "" } else { "s" };
+                write!(f, "called off after {rounds} round{s} (limit rounds): order:{order}, mode:{}", gfp.mode())
             }
             AllocError::OrderTooHigh(order) => write!(f, "order must be 0..10 (MAX_ORDER is 11), not {order}"),
             AllocError::TwoMobilities(gfp) => {
@@ -181,13 +194,12 @@ fn alloc_pages_carefully<E: Env>(
     if gfp.has_bad_zone() {
         report_bad_zone(memory, gfp);
     }
-    let zonelist = zonelist_of(memory, node, gfp);
     let mut ac = AllocContext {
         gfp,
         order,
         highest: memory.zone_table.zone(gfp),
-        migratetype: if memory.has(Hook::MobilityOff) { crate::mmzone::MigrateType::Unmovable } else { migratetype },
-        zonelist,
+        migratetype: if memory.has(Hook::MobilityOff) { MigrateType::Unmovable } else { migratetype },
+        zonelist: zonelist_of(memory, node, gfp),
         nodemask: nodes,
         preferred_node: node,
         preferred_zone: 0,
@@ -213,7 +225,33 @@ fn alloc_pages_carefully<E: Env>(
     page.map_err(|refusal| match refusal {
         Refusal::NoMemory => AllocError::NoMemory { gfp, order },
         Refusal::Interrupted => AllocError::Interrupted { gfp, order },
+        Refusal::RoundLimit(rounds) => AllocError::RoundLimit { gfp, order, rounds },
     })
+}
+
+/// Reclaims once, as a request with this mask and order would that found nothing; pages freed, or 1 if it may try again
+/// for another reason. Of a bad mask nothing comes.
+///
+/// Linux: `__perform_reclaim`, which only requests call.
+pub fn reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, order: Order) -> u64 {
+    let gfp = current.task.scoped(gfp & memory.gfp_allowed());
+    let node = memory.cpu_node[current.cpu];
+    let mut ac = AllocContext {
+        gfp,
+        order,
+        highest: memory.zone_table.zone(gfp),
+        migratetype: gfp.migratetype().unwrap_or(MigrateType::Unmovable),
+        zonelist: zonelist_of(memory, node, gfp),
+        nodemask: None,
+        preferred_node: node,
+        preferred_zone: 0,
+        classzone: 0,
+    };
+    narrow_to_cpuset(memory, current, &mut ac);
+    if ac.prefer(memory).is_none() {
+        return 0;
+    }
+    slowpath::perform_reclaim(memory, current, &ac)
 }
 
 /// The fast path: no reserve below Low is touched, nothing waits. Linux: `prepare_alloc_pages`, `finalise_ac`.

@@ -11,7 +11,7 @@
 //! [`complete_due`]. A page under writeback has a reference more. Linux: `mm/page-writeback.c`, `mm/page_io.c`,
 //! `end_page_writeback` of `mm/filemap.c`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::content;
 use super::memory::{Env, Memory};

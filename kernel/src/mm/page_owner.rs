@@ -5,7 +5,7 @@
 //!
 //! Linux does more: it keeps the stack of the allocation and of the free.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::gfp::Gfp;
 use crate::task::{Comm, Task};

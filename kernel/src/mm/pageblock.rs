@@ -5,7 +5,7 @@
 //! block's first page is written; the records behind it are cleared when the block is split for the first time. Until
 //! then, the first page's record speaks for all of them. Linux: `pageblock_flags`, `set_pageblock_migratetype`.
 
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use super::page::{Page, PageState, Pages};
 use crate::addr::{Order, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
@@ -157,7 +157,7 @@ pub fn pageblock_start(pfn: Pfn) -> Pfn {
 
 #[cfg(test)]
 mod tests {
-    use core::sync::atomic::AtomicBool;
+    use crate::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::addr::PfnRange;

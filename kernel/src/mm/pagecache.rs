@@ -6,7 +6,7 @@
 //!
 //! Neighbours: `filemap` reads and writes through it. Linux: the first half of `mm/filemap.c`, `mm/workingset.c`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::pc_error::PcError;
@@ -60,7 +60,8 @@ pub(super) fn make_entry<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, plac
     users.locked(memory, |state| entry_locked(users, state, place))
 }
 
-fn entry_locked(users: &Users<'_>, state: &mut State, place: Place) -> Result<u32, PcError> {
+/// [`make_entry`] for a caller who has locked the tables.
+pub(super) fn entry_locked(users: &Users<'_>, state: &mut State, place: Place) -> Result<u32, PcError> {
     let init = |entry| {
         users.file(entry).init();
         users.ledger(entry).store(0, Relaxed);

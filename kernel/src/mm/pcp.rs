@@ -7,8 +7,8 @@
 //! Linux: `struct per_cpu_pages`, `free_pcppages_bulk`. Linux does more since 5.13: lists of orders 1 to 3, and limits
 //! that follow the load.
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::list::List;
 use super::page::Pages;

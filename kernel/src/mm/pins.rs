@@ -4,7 +4,7 @@
 //! lock is what whoever works on a page's content holds. Neither has an end of its own. Linux: `get_user_pages`,
 //! `lock_page`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::pagecache::{entry_of, find_get_page, make_entry};

@@ -6,8 +6,8 @@
 //!
 //! Linux does more: KASAN, debug objects, and a dump of the page's words and of the stack.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
 use super::memory::{Env, Hook, Memory};

@@ -6,7 +6,7 @@
 //!
 //! Linux does more: 17 other reasons to call a kernel tainted.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Messages that are printed once per boot. Linux: `WARN_ON_ONCE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

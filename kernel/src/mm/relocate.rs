@@ -7,7 +7,7 @@
 //! Linux: `migrate_page_move_mapping`, `migrate_page_copy`, `remove_migration_ptes`. Linux does more: it takes the page
 //! out of page tables first and puts it back after; here nobody can look meanwhile.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::handles;
 use super::memory::{Env, Memory};

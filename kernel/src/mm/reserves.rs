@@ -4,7 +4,7 @@
 //! v5.0, because what a write recomputes, and what it leaves, can be observed. Linux: `init_per_zone_wmark_min`,
 //! `setup_per_zone_wmarks`, `setup_per_zone_lowmem_reserve`, `calculate_totalreserve_pages`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::Memory;
 use super::pcp::PcpLimits;
@@ -75,6 +75,12 @@ pub fn setup_per_cpu_pagesets<E: Env>(memory: &Memory<'_, E>) {
     for zone in memory.populated_zones() {
         zone.set_pcp_limits(PcpLimits::for_zone(zone.managed(), fraction));
     }
+}
+
+/// Leaves the per-CPU lists without room, so that pages go to the buddy lists at once; what is on them stays until somebody
+/// drains them. Linux since 5.12: `zone_pcp_disable`, for the time that memory goes offline.
+pub fn disable_per_cpu_pagesets<E: Env>(memory: &Memory<'_, E>) {
+    memory.populated_zones().for_each(|zone| zone.set_pcp_limits(PcpLimits::BOOT));
 }
 
 /// Raises `min_free_kbytes` as starting transparent huge pages does (quirk Q10).

@@ -7,7 +7,7 @@
 //! [`referenced`] and [`mapcount`] walk the list without the tables' lock: a mapping that comes or goes meanwhile may be
 //! missed, nothing worse. Linux: `mm/rmap.c`. Linux does more: it finds mappings through trees of areas.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::owner::References;
@@ -109,6 +109,10 @@ fn with_task<E: Env>(memory: &Memory<'_, E>, mapping: &Mapping, act: impl FnOnce
 
 /// Lets a mapping of a cached page be present, and young. Linux: `page_add_file_rmap`.
 pub(super) fn set_present<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, number: u32, index: u32) {
+    if users.mapping(number).state.get().contains(MapFlags::MAPPED) {
+        // Somebody else who acts as the task was faster.
+        return;
+    }
     if mapcount(users, index) == 0 {
         add_node_stat(memory, index, NodeStat::NrMapped, 1);
     }

@@ -6,7 +6,7 @@
 //!
 //! Linux does more: it frees the nodes, and takes those first that were emptied first.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::owner::{Shrinker, Shrunk};

@@ -15,9 +15,12 @@
 //!
 //! [`SlowPath`] is one such attempt; its methods are the steps, and each returns an [`End`] when the matter is settled.
 //! What a step means is in the files below: [`direct`] makes room, [`retry`] decides whether to go round again,
-//! [`may_oom`] calls the killer. A request whose caller calls it off (^C) ends at the next step.
+//! [`may_oom`] calls the killer. A request whose caller calls it off (^C) ends at the next step, and one that goes round
+//! more often than a person allows ([`Memory::round_limit`]) ends there; both tell their caller so.
 //!
 //! Linux: `__alloc_pages_slowpath` in `mm/page_alloc.c`.
+
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
 use super::freelist;
@@ -42,6 +45,8 @@ pub(super) mod hurried;
 mod may_oom;
 mod retry;
 
+pub use direct::perform_reclaim;
+
 /// Orders above this are costly: nobody goes to great lengths for them. Linux: `PAGE_ALLOC_COSTLY_ORDER`.
 pub const COSTLY_ORDER: u32 = 3;
 
@@ -56,6 +61,8 @@ enum End {
     RetryCpuset,
     /// The caller called it off.
     Interrupted,
+    /// It has gone as many rounds as a person allows.
+    RoundLimit,
 }
 
 /// Goes on, or ends.
@@ -68,6 +75,8 @@ pub enum Refusal {
     NoMemory,
     /// The caller called the request off.
     Interrupted,
+    /// It has gone as many rounds as a person allows: so many.
+    RoundLimit(u32),
 }
 
 /// A request on its way through the slow path.
@@ -86,6 +95,8 @@ struct SlowPath<'a, 'm, 't, 'z, E> {
     compact_priority: CompactPriority,
     compact_result: CompactResult,
     compact_retries: u32,
+    /// Rounds that it went so far.
+    rounds: u32,
     /// The state of the cpusets when the attempt began.
     cpuset_cookie: u32,
 }
@@ -111,6 +122,7 @@ pub fn alloc_pages_slowpath<E: Env>(
     let found = match slow.run(nodes) {
         End::Page(index) => Ok(index),
         End::Interrupted => Err(Refusal::Interrupted),
+        End::RoundLimit => Err(Refusal::RoundLimit(slow.rounds)),
         End::NoPage(_) | End::RetryCpuset => {
             memory.count_lab(LabEvent::AllocFail);
             report_failure(memory, current, slow.ac);
@@ -160,6 +172,7 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
             compact_priority: CompactPriority::DEF,
             compact_result: CompactResult::Skipped,
             compact_retries: 0,
+            rounds: 0,
             cpuset_cookie: 0,
         }
     }
@@ -366,7 +379,13 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
     }
 
     /// Goes round again.
-    fn retry(&self, reason: RetryReason) -> Outcome {
+    fn retry(&mut self, reason: RetryReason) -> Outcome {
+        self.rounds += 1;
+        let limit = self.memory.round_limit.load(Relaxed);
+        if limit != 0 && self.rounds >= limit {
+            self.memory.trace(self.current, || Step::SlowpathRefused { reason: RefuseReason::RoundLimit });
+            return Err(End::RoundLimit);
+        }
         self.note_retry(reason);
         self.check_interrupt()
     }

@@ -6,7 +6,7 @@
 //!
 //! Linux: `struct xarray`, whose nodes have 64 slots, too. Linux does more: a tree of nodes, read without a lock.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::page::NIL;
 
@@ -134,17 +134,29 @@ impl Sparse {
         Ok(chunk * CHUNK_ENTRIES + place.index % CHUNK_ENTRIES)
     }
 
-    /// Gives all chunks of `object` back.
-    pub fn remove_object(&mut self, chunks: &[Chunk], object: u32) {
+    /// Gives those chunks of `object` back all of whose entries are `blank`. Others may have come while the object was
+    /// emptied.
+    pub fn remove_blank(&mut self, chunks: &[Chunk], object: u32, mut blank: impl FnMut(u32) -> bool) {
         let (mut chunk, _) = core::mem::replace(&mut self.ends[object as usize], (NIL, NIL));
+        let (mut first, mut last) = (NIL, NIL);
         while chunk != NIL {
             let head = &chunks[chunk as usize];
             let next = head.next.load(Relaxed);
-            self.unchain(chunks, chunk);
-            head.next.store(self.free, Relaxed);
-            self.free = chunk;
+            if (chunk * CHUNK_ENTRIES..(chunk + 1) * CHUNK_ENTRIES).all(&mut blank) {
+                self.unchain(chunks, chunk);
+                head.next.store(self.free, Relaxed);
+                self.free = chunk;
+            } else {
+                match last {
+                    NIL => first = chunk,
+                    before => chunks[before as usize].next.store(chunk, Relaxed),
+                }
+                head.next.store(NIL, Relaxed);
+                last = chunk;
+            }
             chunk = next;
         }
+        self.ends[object as usize] = (first, last);
     }
 
     /// The first chunk at or after `from`, of its object or one behind: its number and the place of its first entry.
@@ -154,6 +166,16 @@ impl Sparse {
             || (from.object as usize + 1..MAX_OBJECTS).map(|object| self.ends[object].0).find(|&first| first != NIL);
         let chunk = found.or_else(later)?;
         Some((chunk, Sparse::place_of(chunks, chunk * CHUNK_ENTRIES)))
+    }
+
+    /// Every entry of every object.
+    pub fn entries<'c>(&'c self, chunks: &'c [Chunk]) -> impl Iterator<Item = u32> + 'c {
+        let used = |chunk: u32| Some(chunk).filter(|&chunk| chunk != NIL);
+        let of_object = move |&(first, _): &(u32, u32)| {
+            core::iter::successors(used(first), move |&chunk| used(chunks[chunk as usize].next.load(Relaxed)))
+        };
+        let chunks = self.ends.iter().flat_map(of_object);
+        chunks.flat_map(|chunk| chunk * CHUNK_ENTRIES..(chunk + 1) * CHUNK_ENTRIES)
     }
 
     /// The last chunk of `object`: the place of its first entry.
@@ -304,6 +326,20 @@ mod tests {
     }
 
     #[test]
+    fn chunks_in_use_stay_in_order() {
+        let chunks = table(8);
+        let mut sparse = Sparse::EMPTY;
+        let entries = [0, 1, 2, 3, 4].map(|number| sparse.find_or_add(&chunks, Place::new(2, number * 64), |_| {}));
+        let used = [entries[1].unwrap(), entries[3].unwrap()];
+        sparse.remove_blank(&chunks, 2, |entry| !used.contains(&entry));
+        assert_eq!(walk(&sparse, &chunks), [(2, 64), (2, 192)]);
+        assert_eq!(sparse.last_chunk(&chunks, 2), Some(Place::new(2, 192)));
+        assert_eq!(sparse.find(&chunks, Place::new(2, 0)), None);
+        sparse.remove_blank(&chunks, 2, |_| true);
+        assert_eq!(walk(&sparse, &chunks), []);
+    }
+
+    #[test]
     fn a_full_table_says_so_and_has_room_again_when_an_object_goes() {
         let chunks = table(600);
         let mut sparse = Sparse::EMPTY;
@@ -312,7 +348,7 @@ mod tests {
         };
         assert!((0..300).all(|number| add(&mut sparse, 1, number) && add(&mut sparse, 2, number)));
         assert!(!add(&mut sparse, 3, 0));
-        sparse.remove_object(&chunks, 1);
+        sparse.remove_blank(&chunks, 1, |_| true);
         assert_eq!(walk(&sparse, &chunks).len(), 300);
         assert!((0..300).all(|number| sparse.find(&chunks, Place::new(2, number * 64)).is_some()));
         assert!((0..300).all(|number| add(&mut sparse, 3, number)) && !add(&mut sparse, 4, 0));

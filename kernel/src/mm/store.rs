@@ -8,7 +8,7 @@
 //! Everything here is called with the tables locked; `page_io.rs` does what pages need around it. Linux: the block layer.
 //! Linux does more: it merges and sorts requests, has several queues, and a pool of `struct bio` for hard times.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::tables::{FileFlags, Request};
 use super::users::{State, Users};

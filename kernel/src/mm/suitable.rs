@@ -6,7 +6,7 @@
 //!
 //! It stands below the free lists because whoever takes from them may have to wake kcompactd, which asks first.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::fragmentation;
 use super::memory::{Env, Memory};

@@ -11,7 +11,7 @@
 //!
 //! Linux does more: it gathers 15 pages per CPU before it takes the LRU lock for them all.
 
-use core::sync::atomic::{Ordering::SeqCst, fence};
+use crate::sync::atomic::{Ordering::SeqCst, fence};
 
 use super::freelist;
 use super::list::List;

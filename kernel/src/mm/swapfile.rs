@@ -7,7 +7,7 @@
 //! Neighbours: `page_io` writes pages to their slots, `anon` reads them back. Linux: `mm/swapfile.c`, `mm/swap_state.c`.
 //! Linux does more: several areas with priorities, clusters, readahead, and slots that several tasks share.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::owner::{SwapCache, SwapSpace};

@@ -3,7 +3,7 @@
 //! This is the storage; each value has the unit and the range that v5.0 gives it. Names, limits and what a write
 //! recomputes are told by `crate::proc::sysctl`. Linux: `kernel/sysctl.c`, `vm_table`.
 
-use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::mmzone::{MAX_NR_ZONES, ZoneType};
 
@@ -35,6 +35,16 @@ pub struct Sysctls {
     pub min_slab_ratio: AtomicU64,
     /// Whether NUMA hits and misses are counted.
     pub numa_stat: AtomicU64,
+    /// Per cent of what could be dirty above which the flusher writes.
+    pub dirty_background_ratio: AtomicU64,
+    /// Per cent of what could be dirty above which writers wait.
+    pub dirty_ratio: AtomicU64,
+    /// Age from which the flusher writes dirty pages, in centiseconds.
+    pub dirty_expire_centisecs: AtomicU64,
+    /// How often the flusher looks for old dirty pages, in centiseconds; 0 for never.
+    pub dirty_writeback_centisecs: AtomicU64,
+    /// What was written to `drop_caches` last.
+    pub drop_caches: AtomicU64,
     /// Whether the report of an OOM kill lists the tasks.
     pub oom_dump_tasks: AtomicU64,
     /// Whether the OOM killer kills who asks, instead of looking for a victim.
@@ -68,6 +78,11 @@ impl Sysctls {
             min_unmapped_ratio: AtomicU64::new(1),
             min_slab_ratio: AtomicU64::new(5),
             numa_stat: AtomicU64::new(1),
+            dirty_background_ratio: AtomicU64::new(10),
+            dirty_ratio: AtomicU64::new(20),
+            dirty_expire_centisecs: AtomicU64::new(3000),
+            dirty_writeback_centisecs: AtomicU64::new(500),
+            drop_caches: AtomicU64::new(0),
             oom_dump_tasks: AtomicU64::new(1),
             oom_kill_allocating_task: AtomicU64::new(0),
             panic_on_oom: AtomicU64::new(0),

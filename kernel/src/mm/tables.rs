@@ -9,7 +9,7 @@
 //! Linux: `struct address_space`, `struct vm_area_struct`, page tables, `swap_map`, `struct bio`.
 //! Linux does more: it takes all of this from the slab allocator, so it knows no limits and can run out anywhere.
 
-use core::sync::atomic::{
+use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed},
 };
@@ -82,6 +82,13 @@ impl FilePage {
             2 => Slot::Shadow(bits >> 2),
             _ => Slot::Empty,
         }
+    }
+
+    /// Whether the record says nothing that a fresh one would not say.
+    pub(super) fn is_blank(&self) -> bool {
+        self.slot() == Slot::Empty
+            && self.mappings.load(Relaxed) == NIL
+            && [&self.stored, &self.pins, &self.flags].iter().all(|field| field.load(Relaxed) == 0)
     }
 
     pub(super) fn set_slot(&self, slot: Slot) {
@@ -177,6 +184,11 @@ impl AnonPage {
         self.slot.store(NIL, Relaxed);
         self.version.store(0, Relaxed);
         self.state.reset(MapFlags::empty());
+    }
+
+    /// Whether its task does not have the page.
+    pub(super) fn is_blank(&self) -> bool {
+        self.version.load(Relaxed) == 0
     }
 
     /// The page in memory.

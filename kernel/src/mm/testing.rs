@@ -1,8 +1,8 @@
 //! What the tests of this folder share: a [`Lab`], which is a machine with somebody who asks, and its state as text.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::cell::RefCell;
 use core::fmt::Write;
-use core::sync::atomic::Ordering::Relaxed;
 use std::collections::BTreeMap;
 
 pub use crate::host::{HostEnv, HostMachine, garbage_records};

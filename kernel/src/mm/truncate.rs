@@ -5,7 +5,7 @@
 //! of a file, store and ledger included, as if it had never been. Linux: `mm/truncate.c`, `__remove_mapping` of
 //! `mm/vmscan.c`, `fs/drop_caches.c`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::content::{self, Content};
 use super::filemap::report_corrupt;
@@ -13,13 +13,14 @@ use super::memory::{Env, Memory};
 use super::page::{NIL, PageFlags};
 use super::page_io;
 use super::page_wait::{lock_page, wait_on_page_writeback};
-use super::pagecache::{delete_from_page_cache, entry_of, find_get_page, for_each_place, forget_shadow};
+use super::pagecache::{delete_from_page_cache, find_get_page, for_each_place, forget_shadow};
 use super::pc_error::PcError;
 use super::rmap;
 use super::sparse::Place;
 use super::swap;
 use super::swapfile;
-use super::users::{PageUser, Users};
+use super::tables::FileFlags;
+use super::users::{PageUser, State, Users};
 use crate::task::Current;
 use crate::vmstat::{LabEvent, VmEvent};
 
@@ -117,7 +118,7 @@ fn invalidate<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, index: u32) -> 
         && remove_mapping(memory, users, index, None)
 }
 
-/// Cuts `file` off at its start: nothing of it is left, neither here nor in the store.
+/// Cuts `file` off at its start: nothing of it is left, neither here nor in the store, but for what comes meanwhile.
 ///
 /// # Errors
 ///
@@ -130,7 +131,10 @@ pub fn truncate<E: Env>(
     file: u32,
 ) -> Result<(), PcError> {
     for_each_place(memory, current, users, Some(file), |place| truncate_page(memory, current, users, place))?;
-    users.locked(memory, |state| state.files.remove_object(users.tables.file_chunks, file));
+    users.locked(memory, |state| {
+        let blank = |entry| users.file(entry).is_blank() && users.ledger(entry).load(Relaxed) == 0;
+        state.files.remove_blank(users.tables.file_chunks, file, blank);
+    });
     Ok(())
 }
 
@@ -140,24 +144,34 @@ fn truncate_page<E: Env>(
     users: &Users<'_>,
     place: Place,
 ) -> Result<(), PcError> {
-    let Some(entry) = entry_of(memory, users, place) else { return Ok(()) };
-    let file = users.file(entry);
-    if file.pins.load(Relaxed) > 0 {
-        return Err(PcError::Pinned);
-    }
-    if file.has(super::tables::FileFlags::LOCKED) {
-        return Err(PcError::Locked(place));
-    }
-    if let Some((_, index)) = find_get_page(memory, users, place) {
-        let gone = truncate_cached(memory, current, users, index);
+    while let Some((entry, index)) = find_get_page(memory, users, place) {
+        let held = users.file(entry);
+        let gone = if held.pins.load(Relaxed) > 0 {
+            Err(PcError::Pinned)
+        } else if held.has(FileFlags::LOCKED) {
+            Err(PcError::Locked(place))
+        } else {
+            truncate_cached(memory, current, users, index)
+        };
         swap::put_page(memory, current, index);
         gone?;
     }
     users.locked(memory, |state| {
-        forget_shadow(memory, users, entry);
-        rmap::remove_all(memory, users, state, entry);
+        if let Some(entry) = state.files.find(users.tables.file_chunks, place)
+            && users.file(entry).page().is_none()
+        {
+            forget_page(memory, users, state, entry);
+        }
     });
     Ok(())
+}
+
+/// Makes the record of a page that is not cached as one that was never used.
+fn forget_page<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, state: &mut State, entry: u32) {
+    forget_shadow(memory, users, entry);
+    rmap::remove_all(memory, users, state, entry);
+    users.file(entry).init();
+    users.ledger(entry).store(0, Relaxed);
 }
 
 /// Takes a page to which the caller has a reference out of the cache, whatever it holds. Linux: `truncate_inode_page`.
@@ -171,10 +185,11 @@ fn truncate_cached<E: Env>(
     let written = wait_on_page_writeback(memory, current, users, index);
     let Some(PageUser::File(entry)) = users.user_of(index) else { return written };
     if written.is_ok() && users.file(entry).page() == Some(index) {
-        users.locked(memory, |_| {
+        users.locked(memory, |state| {
             rmap::unmap_file_always(memory, users, entry, index);
             page_io::clear_page_dirty(memory, users, index);
             delete_from_page_cache(memory, users, entry, index, None);
+            forget_page(memory, users, state, entry);
         });
         swap::put_page(memory, current, index);
     }

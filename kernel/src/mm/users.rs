@@ -8,8 +8,8 @@
 //! [`PageUser`] is the way back from a page to whose it is. It may be asked while the page is marked `LRU` or `MOVABLE`,
 //! or while somebody holds it who took it from there.
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::memory::{Env, Memory};
 use super::page::{NIL, Page, Pages};

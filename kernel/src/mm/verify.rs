@@ -4,7 +4,7 @@
 //! have that version. Reclaim that drops a dirty page, a migration that copies badly, a write that never came to its end:
 //! all of them are found here. Nothing like it is in Linux.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::content::{self, Content};
 use super::memory::{Env, Memory};
@@ -62,6 +62,8 @@ fn is_there<E: Env>(
     // Whoever locked the page by hand does not write to it.
     let by_hand = users.file(entry).has(FileFlags::LOCKED);
     let locked = if by_hand { Ok(()) } else { lock_page(memory, current, users, index) };
+    // Cut off or evicted meanwhile: nothing to compare with.
+    let is_gone = users.file(entry).page() != Some(index);
     let holds = match users.page(index).flags().contains(PageFlags::UPTODATE) {
         true => content::matches(memory, index, Content::file(place.object, place.index, written())),
         false => stored(),
@@ -70,7 +72,7 @@ fn is_there<E: Env>(
         swap::unlock_page(memory, index);
     }
     swap::put_page(memory, current, index);
-    locked.map(|()| holds)
+    locked.map(|()| holds || is_gone)
 }
 
 #[cold]

@@ -17,7 +17,7 @@
 //!
 //! Linux does more: memory cgroups, each with lists and targets of its own, and reclaim of the near node alone.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::alloc_context::AllocContext;
 use super::compaction;

@@ -6,7 +6,7 @@
 //! below the free lists because taking from these may boost the watermarks, of which kswapd is to hear.
 //! Linux: `wakeup_kswapd`, `pgdat_balanced` in `mm/vmscan.c`, `wakeup_kcompactd` in `mm/compaction.c`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::cpuset;
 use super::memory::{Env, Hook, Memory};

@@ -13,7 +13,7 @@
 //! because the shares are shares of their sum. Linux: `mm/page_alloc.c`, `init_per_zone_wmark_min`,
 //! `setup_per_zone_wmarks`, `setup_per_zone_lowmem_reserve`, `calculate_totalreserve_pages`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::zone::Zone;
 use crate::mmzone::{MAX_NR_ZONES, Watermark};

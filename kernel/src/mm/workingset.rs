@@ -9,7 +9,7 @@
 //!
 //! Linux does more: coarser shadows where a pointer is too small for the clock, and a shrinker for their tree nodes.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::node::Node;

@@ -1,13 +1,13 @@
 //! The flusher: who writes dirty file pages in the background, in the order of files and pages.
 //!
 //! [`flusher`] is a daemon's life. It works when reclaim asked for it (all dirty pages), when more pages are dirty than
-//! should be (until they are not), and every five seconds (those dirty for thirty). It keeps a limited number of writes
-//! under way and ends those whose time has come. [`sync`] does the same for somebody who waits.
+//! should be (until they are not), and every five seconds (those dirty for thirty); both times are settings. It keeps a
+//! limited number of writes under way and ends those whose time has come. [`sync`] does the same for somebody who waits.
 //!
 //! Linux: `fs/fs-writeback.c`, `wb_workfn`.
 //! Linux does more: a flusher for each device, inodes by age, and a share of time for each.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::dirty_limits::{dirty_limits, nr_dirty};
 use super::memory::{Env, Memory};
@@ -22,10 +22,15 @@ use super::users::Users;
 use crate::sched::{HZ, Scheduler};
 use crate::task::Current;
 
-/// How often the flusher looks for old dirty pages, in ticks. Linux: `dirty_writeback_centisecs`.
-const INTERVAL: u64 = 5 * HZ;
-/// From which age they are written, in ticks. Linux: `dirty_expire_centisecs`.
-const EXPIRE: u32 = 30 * HZ as u32;
+/// Ticks of so many hundredths of a second.
+const fn ticks(centisecs: u64) -> u64 {
+    centisecs * HZ / 100
+}
+
+/// How often the flusher looks for old dirty pages, in ticks; `None` for never. Linux: `dirty_writeback_interval`.
+fn interval<E: Env>(memory: &Memory<'_, E>) -> Option<u64> {
+    Some(ticks(memory.sysctl.dirty_writeback_centisecs.load(Relaxed))).filter(|&ticks| ticks > 0)
+}
 
 /// Why dirty pages are written, and so which. Linux: `enum wb_reason`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +43,11 @@ pub enum Reason {
     Old,
 }
 
+/// Has the flusher take note of a new `dirty_writeback_centisecs`. Linux: `dirty_writeback_centisecs_handler`.
+pub(super) fn interval_changed<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>) {
+    users.flusher.wake(memory.env.sched());
+}
+
 /// Asks the flusher to write all dirty pages. Linux: `wakeup_flusher_threads`.
 pub(super) fn wake_flusher<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>) {
     users.flush_requests.fetch_add(1, Relaxed);
@@ -47,19 +57,19 @@ pub(super) fn wake_flusher<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>) {
 
 /// The flusher's life. Linux: `wb_workfn`.
 pub fn flusher<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>) {
-    let mut next_look = memory.env.sched().jiffies() + INTERVAL;
+    let jiffies = || memory.env.sched().jiffies();
+    let mut last_look = jiffies();
     loop {
-        let to_look = next_look.saturating_sub(memory.env.sched().jiffies());
-        let to_completion = page_io::ticks_to_completion(memory, users);
-        let rest = to_completion.map_or(to_look, |ticks| ticks.min(to_look)).max(1);
-        if !users.flusher.wait_for_work(memory.env.sched(), Some(rest)) {
+        let to_look = interval(memory).map(|interval| (last_look + interval).saturating_sub(jiffies()));
+        let rest = [to_look, page_io::ticks_to_completion(memory, users)].into_iter().flatten().min();
+        if !users.flusher.wait_for_work(memory.env.sched(), rest.map(|ticks| ticks.max(1))) {
             return;
         }
         page_io::complete_due(memory, current, users);
         writeback_some(memory, current, users);
-        if memory.env.sched().jiffies() >= next_look {
+        if interval(memory).is_some_and(|interval| jiffies() >= last_look + interval) {
             write_dirty(memory, current, users, Reason::Old);
-            next_look = memory.env.sched().jiffies() + INTERVAL;
+            last_look = jiffies();
         }
         users.flusher.work_done(memory.env.sched());
     }
@@ -116,7 +126,8 @@ fn find_dirty<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, rea
     let age = |now: u64| (now as u32).wrapping_sub(users.file(entry).dirtied.load(Relaxed));
     users.locked(memory, |_| {
         let index = users.file(entry).page().filter(|&index| is_writable(users, index))?;
-        if reason == Reason::Old && age(memory.env.sched().jiffies()) <= EXPIRE {
+        let expire = ticks(memory.sysctl.dirty_expire_centisecs.load(Relaxed));
+        if reason == Reason::Old && u64::from(age(memory.env.sched().jiffies())) <= expire {
             return None;
         }
         users.page(index).get(1);

@@ -6,8 +6,8 @@
 //! Linux: `struct zone`, `__zone_watermark_ok`, `zone_watermark_fast`.
 //! Linux does more: vmstat drift between CPUs; our counters are exact, so no check needs a safe variant.
 
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use bitflags::bitflags;
 
@@ -21,7 +21,7 @@ use crate::mmzone::{MAX_NR_ZONES, MigrateType, NodeId, Watermark, ZoneType};
 use crate::sync::{PerCpu, SpinLock};
 use crate::trace::ZoneRef;
 use crate::trace::decision::WatermarkCheck;
-use crate::vmstat::{NumaStat, ZoneStat};
+use crate::vmstat::{self, NumaStat, ZoneStat};
 
 bitflags! {
     /// How far into its reserves a zone lets a request go. The two lowest bits name the watermark. Linux: `ALLOC_*`.
@@ -261,7 +261,7 @@ impl Zone {
         match stat {
             ZoneStat::NrFreePages => self.counts.free_pages(),
             ZoneStat::NrFreeCma => self.counts.free_cma(),
-            other => self.stats[other as usize].load(Relaxed),
+            other => vmstat::at_least_0(self.stats[other as usize].load(Relaxed)),
         }
     }
 

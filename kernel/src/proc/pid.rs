@@ -6,8 +6,8 @@
 //!
 //! Linux does more: some fifty other files; and in `status` what this machine has not, such as a state and signal masks.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::json::Object;
 use super::{Form, sysctl};

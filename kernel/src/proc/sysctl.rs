@@ -4,15 +4,19 @@
 //! is refused and changes nothing. The values are stored in [`crate::mm::sysctl`], what follows from them is computed in
 //! [`crate::mm::reserves`]. Linux: `kernel/sysctl.c`, `vm_table`, and the handlers of `mm/page_alloc.c`.
 //!
-//! Linux does more: the settings of writeback, swap and overcommit stand in the same directory; the switches of the OOM
-//! killer may be negative.
+//! Linux does more: dirty limits in bytes, the settings of swap and overcommit; the switches of the OOM killer may be
+//! negative.
 
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::mm::compaction;
+use crate::mm::drop_caches;
 use crate::mm::memory::{Env, Hook, Memory};
+use crate::mm::owner::PageOwner;
 use crate::mm::reserves;
 use crate::mm::sysctl::Sysctls;
+use crate::task::Current;
 
 /// What a setting may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +31,7 @@ pub enum Limits {
     Word(&'static str),
 }
 
-/// What is computed anew after a write.
+/// What follows from a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Recompute {
     Nothing,
@@ -39,6 +43,17 @@ enum Recompute {
     Pagesets,
     /// Whether NUMA counters count; those that stop are forgotten.
     NumaCounters,
+    /// The flusher looks at its clock.
+    Flusher,
+    /// Caches are dropped.
+    DropCaches,
+}
+
+/// What writing a setting does that holds no value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    /// Compacts all memory.
+    CompactMemory,
 }
 
 /// Where a value is stored.
@@ -50,6 +65,8 @@ enum Store {
     Ratios,
     /// Nowhere: the file always says the same.
     Fixed(&'static str),
+    /// Nowhere: writing it does something, and there is nothing to read.
+    Action(Action),
 }
 
 /// A setting.
@@ -84,12 +101,54 @@ const fn number(
 /// Every setting by name.
 #[doc(alias = "vm_table")]
 pub const SYSCTLS: &[Sysctl] = &[
+    Sysctl {
+        name: "compact_memory",
+        about: "write 1 to compact all memory; cannot be read",
+        limits: Limits::Range(0, INT_MAX),
+        store: Store::Action(Action::CompactMemory),
+        recompute: Recompute::Nothing,
+    },
     number(
         "compact_unevictable_allowed",
         Limits::Range(0, 1),
         |values| &values.compact_unevictable_allowed,
         Recompute::Nothing,
         "whether compaction moves pages locked into memory",
+    ),
+    number(
+        "dirty_background_ratio",
+        Limits::Range(0, 100),
+        |values| &values.dirty_background_ratio,
+        Recompute::Nothing,
+        "% of memory that may be dirty before it is written",
+    ),
+    number(
+        "dirty_expire_centisecs",
+        Limits::Range(0, INT_MAX),
+        |values| &values.dirty_expire_centisecs,
+        Recompute::Nothing,
+        "age at which dirty pages are written, 1/100 s",
+    ),
+    number(
+        "dirty_ratio",
+        Limits::Range(0, 100),
+        |values| &values.dirty_ratio,
+        Recompute::Nothing,
+        "% of memory that may be dirty before writers wait",
+    ),
+    number(
+        "dirty_writeback_centisecs",
+        Limits::Range(0, INT_MAX),
+        |values| &values.dirty_writeback_centisecs,
+        Recompute::Flusher,
+        "how often old dirty pages are looked for, 1/100 s",
+    ),
+    number(
+        "drop_caches",
+        Limits::Range(1, 4),
+        |values| &values.drop_caches,
+        Recompute::DropCaches,
+        "drops, as written: 1 file pages, 2 slab, 3 both",
     ),
     number(
         "extfrag_threshold",
@@ -233,13 +292,19 @@ pub fn find(name: &str) -> Option<&'static Sysctl> {
 }
 
 impl Sysctl {
-    /// Writes the value as the file has it, with a newline.
+    /// Whether there is a value to read.
+    pub const fn is_readable(&self) -> bool {
+        !matches!(self.store, Store::Action(_))
+    }
+
+    /// Writes the value as the file has it, with a newline; nothing if there is none.
     ///
     /// Reading `lowmem_reserve_ratio` recomputes the reserve, as in v5.0 (quirk Q7).
     pub fn read<E: Env>(&self, memory: &Memory<'_, E>, out: &mut dyn fmt::Write) -> fmt::Result {
         match self.store {
             Store::Number(field) => writeln!(out, "{}", field(&memory.sysctl).load(Relaxed)),
             Store::Fixed(value) => writeln!(out, "{value}"),
+            Store::Action(_) => Ok(()),
             Store::Ratios => {
                 reserves::setup_per_zone_lowmem_reserve(memory);
                 let ratios = memory.sysctl.lowmem_ratios();
@@ -253,17 +318,22 @@ impl Sysctl {
         }
     }
 
-    /// Sets the value from `text` and recomputes what follows from it.
+    /// Sets the value from `text` on behalf of `current`, and does what follows from it, or what the setting is for.
     ///
     /// # Errors
     ///
     /// When `text` is not what the limits allow; nothing changes then.
-    pub fn write<E: Env>(&self, memory: &Memory<'_, E>, text: &str) -> Result<(), InvalidArgument> {
+    pub fn write<E: Env>(
+        &self,
+        memory: &Memory<'_, E>,
+        current: &Current<'_>,
+        text: &str,
+    ) -> Result<(), InvalidArgument> {
         match self.store {
             Store::Number(field) => {
                 let value = self.number(text)?;
                 let old = field(&memory.sysctl).swap(u64::from(value), Relaxed);
-                self.recompute(memory, u64::from(value), old);
+                self.recompute(memory, current, u64::from(value), old);
                 Ok(())
             }
             Store::Ratios => {
@@ -271,6 +341,11 @@ impl Sysctl {
                 Ok(())
             }
             Store::Fixed(_) => self.check_word(text.trim()),
+            Store::Action(action) => {
+                self.number(text)?;
+                action.run(memory, current);
+                Ok(())
+            }
         }
     }
 
@@ -296,7 +371,7 @@ impl Sysctl {
         Err(InvalidArgument { name: self.name, limits: self.limits })
     }
 
-    fn recompute<E: Env>(&self, memory: &Memory<'_, E>, value: u64, old: u64) {
+    fn recompute<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, value: u64, old: u64) {
         match self.recompute {
             Recompute::Nothing => {}
             Recompute::MinFree => {
@@ -306,12 +381,23 @@ impl Sysctl {
             Recompute::Watermarks => reserves::setup_per_zone_wmarks(memory),
             Recompute::Pagesets if value != old => reserves::setup_per_cpu_pagesets(memory),
             Recompute::Pagesets => {}
+            Recompute::Flusher => memory.env.owner().writeback_interval_changed(memory),
+            Recompute::DropCaches => drop_caches::drop_caches(memory, current, value),
             Recompute::NumaCounters => {
                 memory.set_hook(Hook::NumaStatOff, value == 0);
                 if value == 0 {
                     reserves::clear_numa_counters(memory);
                 }
             }
+        }
+    }
+}
+
+impl Action {
+    fn run<E: Env>(self, memory: &Memory<'_, E>, current: &Current<'_>) {
+        match self {
+            // Linux: `sysctl_compaction_handler`.
+            Action::CompactMemory => compaction::compact_nodes(memory, current),
         }
     }
 }

@@ -163,7 +163,8 @@ fn read(memory: &Memory<'_, HostEnv<'_>>, name: &str) -> String {
 
 /// What the write answers: nothing, or the error.
 fn write(memory: &Memory<'_, HostEnv<'_>>, name: &str, text: &str) -> String {
-    match sysctl::find(name).unwrap().write(memory, text) {
+    let current = Current::new(memory.env.tasks().init(), 0);
+    match sysctl::find(name).unwrap().write(memory, &current, text) {
         Ok(()) => String::new(),
         Err(error) => error.to_string(),
     }
@@ -225,7 +226,7 @@ fn ratios_take_what_is_there_and_never_fail() {
 
 #[test]
 fn reading_the_ratios_recomputes_the_reserve() {
-    use core::sync::atomic::Ordering::Relaxed;
+    use crate::sync::atomic::Ordering::Relaxed;
     let machine = large();
     let memory = machine.memory();
     memory.sysctl.lowmem_reserve_ratio[0].store(1024, Relaxed);

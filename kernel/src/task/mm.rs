@@ -6,8 +6,8 @@
 //!
 //! Linux does more: page tables, areas, and memory that several tasks share.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use bitflags::bitflags;
 

@@ -6,7 +6,7 @@
 //!
 //! Linux does more: `oom_score_adj_min`, below which only the privileged go, and the old `oom_adj`.
 
-use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU16, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicI16, AtomicU16, Ordering::Relaxed};
 
 /// Never kill.
 pub const OOM_SCORE_ADJ_MIN: i16 = -1000;

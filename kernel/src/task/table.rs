@@ -6,8 +6,8 @@
 //!
 //! Linux does more: 4 million numbers, namespaces of them, and threads.
 
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{COMM_BYTES, Task, TaskKind};
 

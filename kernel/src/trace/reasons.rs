@@ -104,6 +104,8 @@ words! {
         NoProgress "no_progress"
         /// `__GFP_NOFAIL` without `__GFP_DIRECT_RECLAIM`: it cannot wait for what it must have.
         NoFailCannotSleep "nofail_cannot_sleep"
+        /// A person allows no more rounds than it has gone. Not in Linux.
+        RoundLimit "round_limit"
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Ring`] is a [`Tracer`] that interrupt handlers may use: a writer claims a place with one atomic addition and locks
 //! only the place, and if that is taken it gives the event up rather than wait. Neighbour: [`super::walk`] reads it.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use spin::mutex::SpinMutex;
 

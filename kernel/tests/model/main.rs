@@ -330,7 +330,7 @@ impl<'m> Model<'m> {
             _ => ("numa_stat", self.random.below(2)),
         };
         write!(self.story, "{name} = {value}").unwrap();
-        sysctl::find(name).unwrap().write(&self.memory, &value.to_string()).unwrap();
+        sysctl::find(name).unwrap().write(&self.memory, &self.current(), &value.to_string()).unwrap();
     }
 
     /// Every page is free, on a per-CPU list, or in use.

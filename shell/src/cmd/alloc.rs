@@ -7,6 +7,7 @@ use kernel::gfp::Gfp;
 use kernel::mm::page_alloc::{self, AllocError};
 use kernel::mmzone::{MAX_NUMNODES, MigrateType, NodeId};
 
+use super::handle;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
 use crate::handles::Held;
@@ -14,7 +15,7 @@ use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
 
-/// `alloc GFP [-o ORDER] [-n COUNT|max] [--node N]`
+/// `alloc GFP [-o ORDER] [-n COUNT|max] [--node N] [--movable]`
 pub const fn alloc<M: Machine>() -> Command<M> {
     Command {
         name: "alloc",
@@ -23,18 +24,21 @@ pub const fn alloc<M: Machine>() -> Command<M> {
 Takes one block of 2^ORDER pages, or with -n several, and gives each a handle
 to free it by. The line says where the block is; the type is the request's.
 With -n it stops at the first refusal and says how much is free in each zone
-then; max goes on until it is refused. Status 1: the allocator said no.",
+then; max goes on until it is refused. Status 1: the allocator said no.
+--movable makes single pages that compaction may move; see handle ls.",
         args: &[
             Arg::One("GFP", Kind::Gfp),
             Arg::Opt("-o", "ORDER", Kind::Order),
             Arg::Opt("-n", "COUNT|max", Kind::Count),
             Arg::Opt("--node", "N", Kind::Node),
+            Arg::Flag("--movable"),
             Arg::Flag("--json"),
         ],
         examples: &[
             "alloc GFP_KERNEL -o 3",
             "alloc GFP_ATOMIC|__GFP_ZERO",
             "alloc GFP_HIGHUSER_MOVABLE -n 100",
+            "alloc GFP_HIGHUSER_MOVABLE --movable -n 100; handle free all",
             "alloc kernel --node 0 --json",
         ],
         run,
@@ -78,6 +82,12 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if !call.json() {
         // What is wrong with the mask itself the kernel says when it notices.
         parsed.notes().try_for_each(|note| writeln!(call, "{note}"))?;
+    }
+    if call.args.flag("--movable") {
+        if control.order != Order::ZERO || control.node.is_some() {
+            return Err(Trouble::Usage("movable pages are single ones: no -o, no --node"));
+        }
+        return handle::alloc(call, control.gfp, control.wanted);
     }
     allocate(call, &mut control);
     if control.wanted == Some(1) {

@@ -22,6 +22,11 @@ use crate::command::{Call, Command};
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 
+pub mod slow;
+
+/// Why nothing is measured.
+const TOO_LITTLE: Trouble<'static> = Trouble::Refused("too little memory is free to measure; free some first");
+
 /// How often each measurement is repeated; the least counts.
 const ROUNDS: usize = 16;
 /// Pages of the bulk measurements.
@@ -35,7 +40,8 @@ pub const fn bench<M: Machine>() -> Command<M> {
         help: "\
 alloc and free of one block again and again, of 512 pages in a row, and of a
 request that fails, beside Linux 6.1 (Debian) and 5.10 (lean) on the same
-machine. Means something only with --icount. Status 3: over the limit.",
+machine. Means something only with --icount. Status 3: over the limit. What
+requests cost that find nothing is told by bench slow.",
         args: &[Arg::Flag("--json")],
         examples: &["bench"],
         run,
@@ -65,16 +71,16 @@ enum Subject {
 }
 
 /// A line of the table: costs of alloc and free.
-struct Row {
+struct Row<S> {
     name: &'static str,
-    subject: Subject,
+    subject: S,
     /// Linux 6.1 and Linux 5.10.
     linux: [Option<[u64; 2]>; 2],
     /// What alloc and free may cost; together, unless they have a limit each.
     limit: [Option<u64>; 2],
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row<Subject>; 8] = [
     Row {
         name: "order 0",
         subject: Subject::Page,
@@ -115,7 +121,7 @@ const ROWS: [Row; 8] = [
     },
 ];
 
-impl Row {
+impl<S> Row<S> {
     /// Whether costs are within the limit.
     fn admits(&self, [alloc, free]: [u64; 2]) -> bool {
         match self.limit {
@@ -132,17 +138,26 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if !call.json() {
         heading(call, exact)?;
     }
-    const TOO_LITTLE: Trouble<'_> = Trouble::Refused("too little memory is free to measure; free some first");
     if !call.shell.machine.memory().populated_zones().any(has_room) {
         return Err(TOO_LITTLE);
     }
+    measure_rows(call, &ROWS, |call, subject| measure(call, subject).map_err(|_| TOO_LITTLE))
+}
+
+/// Measures and prints row by row; the status tells whether all are within their limits.
+fn measure_rows<'a, M: Machine, S: Copy>(
+    call: &mut Call<'_, 'a, M>,
+    rows: &[Row<S>],
+    mut measure: impl FnMut(&mut Call<'_, 'a, M>, S) -> Result<[u64; 2], Trouble<'static>>,
+) -> Outcome<'a> {
     let mut within = true;
-    for row in &ROWS {
+    for row in rows {
         call.check_interrupt()?;
-        let cost = measure(call, row.subject).map_err(|_| TOO_LITTLE)?;
+        let cost = measure(call, row.subject)?;
         within &= row.admits(cost);
         if call.json() { json(call, row, cost)? } else { print(call, row, cost)? }
     }
+    let exact = call.shell.machine.counts_instructions();
     Ok(if exact && !within { Status::AUDIT } else { Status::DONE })
 }
 
@@ -166,7 +181,11 @@ fn heading<M: Machine>(call: &mut Call<'_, '_, M>, exact: bool) -> Result<(), Tr
     )?)
 }
 
-fn print<M: Machine>(call: &mut Call<'_, '_, M>, row: &Row, [alloc, free]: [u64; 2]) -> Result<(), Trouble<'static>> {
+fn print<M: Machine, S>(
+    call: &mut Call<'_, '_, M>,
+    row: &Row<S>,
+    [alloc, free]: [u64; 2],
+) -> Result<(), Trouble<'static>> {
     write!(call, "{:<23} {alloc:>7} {free:>7} ", row.name)?;
     match row.limit {
         [Some(alloc), Some(free)] => write!(call, "{alloc:>5}/{free:<3}")?,
@@ -184,7 +203,11 @@ fn print<M: Machine>(call: &mut Call<'_, '_, M>, row: &Row, [alloc, free]: [u64;
     Ok(writeln!(call)?)
 }
 
-fn json<M: Machine>(call: &mut Call<'_, '_, M>, row: &Row, [alloc, free]: [u64; 2]) -> Result<(), Trouble<'static>> {
+fn json<M: Machine, S>(
+    call: &mut Call<'_, '_, M>,
+    row: &Row<S>,
+    [alloc, free]: [u64; 2],
+) -> Result<(), Trouble<'static>> {
     let (exact, within) = (call.shell.machine.counts_instructions(), row.admits([alloc, free]));
     write!(call, r#"{{"name":"{}","alloc":{alloc},"free":{free},"#, row.name)?;
     Ok(writeln!(call, r#""instructions":{exact},"within_limit":{within}}}"#)?)

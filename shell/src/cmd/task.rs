@@ -2,14 +2,17 @@
 
 use core::fmt::Write as _;
 
+use kernel::mm::memory::Env;
 use kernel::proc::json::Quoted;
 use kernel::task::{MAX_TASKS, Task, TaskError, TaskFlags, TaskKind};
 use kernel::trace::Oom;
 
 use super::free::{Freed, free_matching};
+use super::jobs::wait_for;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
 use crate::exec::Shell;
+use crate::exit;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value::{self, Search, ValueError};
@@ -125,13 +128,30 @@ PAGES is what the task holds through handles, ADJ its oom_score_adj.",
     }
 }
 
+/// `task leak NAME on|off`
+pub const fn leak<M: Machine>() -> Command<M> {
+    Command {
+        name: "task leak",
+        summary: "let a task leave its blocks behind when it dies",
+        help: "\
+What the kernel allocated on behalf of a process is not freed by killing it:
+an OOM kill of such a task helps less than it seems to. The blocks keep their
+handles, and belong to nobody then.",
+        args: &[Arg::One("NAME", Kind::Task), Arg::One("SWITCH", Kind::Choice(&["on", "off"]))],
+        examples: &["task new hog; task leak hog on; task kill hog; task list"],
+        run: run_leak,
+    }
+}
+
 /// `task kill NAME`
 pub const fn kill<M: Machine>() -> Command<M> {
     Command {
         name: "task kill",
         summary: "end a task and free what it holds",
         help: "\
-If you act as that task, you act as the first one afterwards.",
+What it has mapped is freed, too; its blocks are not if task leak says so. A
+job that acts as the task is called off first. If you act as it yourself, you
+act as the first task afterwards. The first one and kernel threads stay.",
         args: &[Arg::One("NAME", Kind::Task)],
         examples: &["task new hog; task use hog; alloc GFP_KERNEL -n 10; task kill hog"],
         run: run_kill,
@@ -139,7 +159,7 @@ If you act as that task, you act as the first one afterwards.",
 }
 
 /// The task called `name`.
-fn find<'a, M: Machine>(call: &Call<'_, 'a, M>, name: &'a str) -> Result<&'static Task, Trouble<'a>> {
+pub fn find<'a, M: Machine>(call: &Call<'_, 'a, M>, name: &'a str) -> Result<&'static Task, Trouble<'a>> {
     let tasks = call.tasks();
     tasks.find(name).ok_or_else(|| {
         let mut search = Search::new(name);
@@ -172,6 +192,7 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         Err(error) => return refuse(call, error),
     };
     call.shell.session.scopes.forget(task);
+    call.shell.session.set_leaky(task.pid(), false);
     if let Err(error) = task.set_oom_score_adj(adj) {
         return refuse(call, error);
     }
@@ -279,24 +300,54 @@ fn pages_held<M: Machine>(call: &mut Call<'_, '_, M>) -> Result<[u64; MAX_TASKS 
     Ok(pages)
 }
 
+fn run_leak<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = find(call, call.args.must(0))?;
+    let leaky = value::one_of("switch", call.args.must(1), [("on", true), ("off", false)].into_iter())?;
+    call.shell.session.set_leaky(task.pid(), leaky);
+    Ok(Status::DONE)
+}
+
 fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let task = find(call, call.args.must(0))?;
-    let (tasks, pid, name) = (call.tasks(), task.pid(), task.comm());
-    if pid == tasks.init().pid() {
+    let (pid, name) = (task.pid(), task.comm());
+    if task.is_init() {
         return refuse(call, TaskError::InitKilled);
     }
+    if !exit::may_die(task) {
+        return Err(Trouble::Refused("kernel threads cannot be killed"));
+    }
+    if call.shell.session.in_job {
+        // The shell ends the task when it looks next, and this job with it if it acts as the task.
+        task.kill();
+        return Ok(Status::DONE);
+    }
+    end_jobs_of(call, pid)?;
     let mut freed = Freed::default();
-    // Stopped half-way, the task lives on with what it still holds.
-    let status = free_matching(call, |held| held.pid == pid, &mut freed)?;
-    call.shell.session.scopes.forget(task);
-    if let Err(error) = tasks.remove(task) {
-        return refuse(call, error);
+    let mut status = Status::DONE;
+    if !call.shell.session.is_leaky(pid) {
+        // Stopped half-way, the task lives on with what it still holds.
+        status = free_matching(call, |held| held.pid == pid, &mut freed)?;
     }
-    if call.shell.session.pid == pid {
-        call.shell.session.pid = 0;
+    let mapped = call.shell.end_task(task).mapped;
+    write!(call, "killed {name}: {freed}")?;
+    if mapped > 0 {
+        write!(call, "; unmapped {mapped} page{}", if mapped == 1 { "" } else { "s" })?;
     }
-    writeln!(call, "killed {name}: {freed}")?;
+    writeln!(call)?;
     Ok(status)
+}
+
+/// Calls off the jobs that act as task `pid`, and takes over what they have.
+fn end_jobs_of<M: Machine>(call: &mut Call<'_, '_, M>, pid: u16) -> Result<(), Trouble<'static>> {
+    let sched = call.shell.machine.memory().env.sched();
+    for place in 0..call.shell.session.jobs.len() {
+        if call.shell.session.jobs[place].pid == pid {
+            call.shell.session.jobs[place].call_off(sched);
+            wait_for(call, place)?;
+        }
+    }
+    call.shell.notice_jobs();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -342,6 +393,35 @@ mod tests {
         let mut shell = shell();
         run(&mut shell, r#"task new 'a"b' --rt --oom-score-adj -5"#);
         assert_eq!(run(&mut shell, "task list --json").lines().nth(1), Some(list));
+    }
+
+    #[test]
+    fn jobs_end_before_their_task_does() {
+        let mut shell = shell();
+        run(&mut shell, "task new hog; task use hog; free to 0; alloc GFP_NOFS & task use sh");
+        let output = run(&mut shell, "task kill hog; jobs; echo $?");
+        let took = "[1] called off: alloc GFP_NOFS\nkilled hog: freed 15360 blocks, 15360 pages\n0\n";
+        assert!(output.ends_with(took), "{output}");
+        assert!(run(&mut shell, "audit").contains(" 0 allocated, 0 bad"));
+    }
+
+    #[test]
+    fn what_leaks_belongs_to_nobody() {
+        let mut shell = shell();
+        run(&mut shell, "task new hog; task leak hog on; task use hog; alloc GFP_KERNEL -n 5");
+        assert_eq!(run(&mut shell, "task kill hog"), "killed hog: freed 0 blocks, 0 pages\n");
+        assert!(run(&mut shell, "task new next; task list").contains("\n    2 next                     0 "));
+        assert_eq!(
+            run(&mut shell, "task kill next; free all"),
+            "killed next: freed 0 blocks, 0 pages\nfreed 5 blocks, 5 pages\n"
+        );
+        check("task leak sh maybe", "task leak: no switch `maybe`");
+    }
+
+    #[test]
+    fn kernel_threads_stay() {
+        check("task kill kswapd0; echo $?", "task kill: kernel threads cannot be killed\n1");
+        check("task new k --kthread; task kill k", "task 2 k\ntask kill: kernel threads cannot be killed");
     }
 
     #[test]

@@ -44,10 +44,11 @@ fn every_example_runs_on_a_fresh_machine() {
 
 #[test]
 fn what_is_printed_fits_the_screen() {
-    // Tables, masks, messages and events of Linux have Linux's width, and an object is a line however long it is.
+    // Tables, masks, messages and events of Linux have Linux's width; an object and a finding of the audit are a line
+    // however long it is.
     let is_event =
         |line: &str| line.contains('=') && (line.contains("] ") || line.starts_with("  ") && !line.starts_with("   "));
-    let is_log = |line: &str| line.starts_with('[');
+    let is_log = |line: &str| line.starts_with('[') || line.starts_with("warning: ");
     let is_mask = |line: &str| line.starts_with("0x") || line.contains("(PF_");
     let is_ours = |line: &str| {
         !is_log(line) && !is_mask(line) && !is_event(line) && !line.starts_with("Node ") && !line.starts_with('{')

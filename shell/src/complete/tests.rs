@@ -14,7 +14,7 @@ fn candidates(before: &str) -> Vec<(usize, String)> {
     let shell = shell();
     let tasks = shell.machine.memory().env.tasks();
     tasks.spawn("hog", kernel::task::TaskKind::User).unwrap();
-    Completer::<HostMachine>::new(tasks).complete(before, &mut |candidate| {
+    Completer::<HostMachine>::new(tasks, &[]).complete(before, &mut |candidate| {
         if candidate.text.starts_with(&before[candidate.start..]) {
             found.push((candidate.start, String::from(candidate.text)));
         }
@@ -33,14 +33,19 @@ fn check(before: &str, start: usize, expected: &[&str]) {
 #[test]
 fn commands_and_families() {
     check("al", 0, &["alloc"]);
-    check("a", 0, &["alloc", "audit"]);
+    check("a", 0, &["alloc", "anon", "audit"]);
     check("echo; ta", 6, &["task"]);
     check("echo&&so", 6, &["source"]);
-    check("task ", 5, &["new", "use", "set", "pf", "scope", "adj", "list", "kill"]);
+    check("task ", 5, &["new", "use", "set", "pf", "scope", "adj", "list", "leak", "kill"]);
     check("task k", 5, &["kill"]);
+    check("pc un", 3, &["unmap", "unpin", "unlock"]);
+    check("anon ", 5, &["touch", "write", "free", "check", "ls"]);
+    check("pc disk f", 8, &["freeze", "fail"]);
+    check("kswapd ", 7, &["freeze", "thaw", "run", "status"]);
+    check("lru inactive_", 4, &["inactive_anon", "inactive_file"]);
     check("help bud", 5, &[]);
     check("help be", 5, &["bench"]);
-    check("help wa", 5, &["warn-once", "watermarks"]);
+    check("help wa", 5, &["wait", "warn-once", "watermarks"]);
 }
 
 #[test]
@@ -60,6 +65,11 @@ fn arguments_by_their_kind() {
     check("trace show kmem mm_page_alloc_", 16, &["mm_page_alloc_zone_locked", "mm_page_alloc_extfrag"]);
     check("task scope sh p", 14, &["push", "pop"]);
     check("task scope sh push nof", 19, &["nofs"]);
+    check("lab re", 4, &["reserves"]);
+    check("wait ", 5, &[]);
+    check("handle free ", 12, &["all"]);
+    check("compact try 3 ", 14, &["async", "light", "full"]);
+    check("echo a & labs & task l", 21, &["list", "leak"]);
     check("nonsense ", 9, &[]);
 }
 
@@ -68,6 +78,9 @@ fn paths_and_settings() {
     check("cat ", 4, &["/"]);
     check("cat /p", 5, &["proc/"]);
     check("cat /proc/b", 10, &["buddyinfo"]);
+    check("cat /proc/6", 10, &["61/", "62/", "63/", "64/"]);
+    check("cat /proc/2/oom_score_", 12, &["oom_score_adj"]);
+    check("cat /proc/9/", 12, &[]);
     check("cat /sys/kernel/debug/extfrag/u", 30, &["unusable_index"]);
     check("cat /proc/sys/vm/w", 17, &["watermark_boost_factor", "watermark_scale_factor"]);
     check("echo 5 > /proc/sys/vm/min_f", 22, &["min_free_kbytes"]);

@@ -66,12 +66,13 @@ const FLOORS: &[Floor] = &[
             "mm::freelist",
             "mm::workingset",
             "mm::swap",
+            "mm::lru_view",
             "mm::fastpath",
             "mm::mm_init",
         ],
     ),
     ("reports", &["mm::census", "show_mem", "mm::warn_alloc"]),
-    ("make room", &["mm::migrate", "mm::compaction", "mm::vmscan", "mm::oom_kill"]),
+    ("make room", &["mm::migrate", "mm::compaction", "mm::vmscan", "mm::drop_caches", "mm::oom_kill"]),
     ("the entry", &["mm::kswapd", "mm::slowpath", "mm::page_alloc"]),
     (
         "users",
@@ -92,6 +93,7 @@ const FLOORS: &[Floor] = &[
             "mm::pagecache",
             "mm::filemap",
             "mm::truncate",
+            "mm::mincore",
             "mm::verify",
             "mm::pins",
             "mm::mmap",
@@ -100,6 +102,7 @@ const FLOORS: &[Floor] = &[
             "mm::handles",
             "mm::relocate",
             "mm::shadows",
+            "mm::accounts",
             "mm::callbacks",
             "mm::slab",
             "mm::vmalloc",
@@ -109,7 +112,7 @@ const FLOORS: &[Floor] = &[
             "mm::highmem",
         ],
     ),
-    ("views", &["proc", "check", "explain"]),
+    ("views", &["proc", "check", "explain", "stress"]),
 ];
 
 /// Where the kernel's modules are.

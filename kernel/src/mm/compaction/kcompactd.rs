@@ -3,11 +3,11 @@
 //! [`super::wakeup_kcompactd`] merges what is wanted into the node's [`super::super::node::Kcompactd`];
 //! [`kcompactd_do_work`] is one piece of work, from being woken to falling asleep. Linux: `kcompactd`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::super::freelist;
 use super::super::memory::{Env, Memory};
-use super::super::node::Node;
+use super::super::node::{Kcompactd, Node};
 use super::super::suitable::compaction_suitable;
 use super::super::wakeup::{populated_zones, zone_type};
 use super::super::zone::{AllocFlags, Zone};
@@ -29,11 +29,23 @@ pub fn kcompactd<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, node: &N
         if !node.kcompactd.daemon.wait_for_work(memory.env.sched(), None) {
             return;
         }
-        while node.kcompactd.max_order.load(Relaxed) > 0 && !memory.env.sched().should_stop() {
+        while finds_work(node) && !memory.env.sched().should_stop() {
             kcompactd_do_work(memory, current, node);
         }
         node.kcompactd.daemon.work_done(memory.env.sched());
     }
+}
+
+/// Whether something is wanted; if not, who wants something from now on wakes the daemon. Linux:
+/// `kcompactd_work_requested`.
+fn finds_work(node: &Node) -> bool {
+    let Kcompactd { daemon, max_order, .. } = &node.kcompactd;
+    daemon.prepare_to_sleep();
+    let wanted = max_order.load(SeqCst) > 0;
+    if wanted {
+        daemon.stay_awake();
+    }
+    wanted
 }
 
 /// Nothing is wanted of the node's kcompactd; what is wanted first may be in any zone.

@@ -16,10 +16,10 @@ use crate::mm::zone::{AllocFlags, Zone};
 use crate::mmzone::MigrateType;
 use crate::quirks::Quirk;
 use crate::sync::Pin;
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;
 use crate::vmstat::NumaStat;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Takes one page from the list of this CPU, filling it first if it is empty. Linux: `rmqueue_pcplist`.
 #[inline(always)]

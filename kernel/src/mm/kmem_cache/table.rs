@@ -6,8 +6,8 @@
 //!
 //! Linux does more: a cache for the caches themselves, and one for what nodes have of them.
 
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::fmt::{self, Write as _};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::{CacheFlags, CacheName, KmemCache, Layout, LayoutError, NAME_BYTES};
 use crate::gfp::Gfp;

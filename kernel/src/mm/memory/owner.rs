@@ -103,6 +103,19 @@ pub enum Shrunk {
     Stop,
 }
 
+/// What an owner knows differently from the pages or the counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// The page, by record index, if it is about one.
+    pub page: Option<u32>,
+    /// Which number.
+    pub what: &'static str,
+    /// What it is.
+    pub found: u64,
+    /// What it should be.
+    pub expected: u64,
+}
+
 /// Those who own pages.
 pub trait PageOwner {
     /// Takes note of who used the page through a mapping, and starts afresh. The page need not be locked.
@@ -154,6 +167,12 @@ pub trait PageOwner {
     /// Asks the flusher to write dirty pages. Linux: `wakeup_flusher_threads(WB_REASON_VMSCAN)`.
     fn wake_flusher<E: Env>(&self, memory: &Memory<'_, E>);
 
+    /// How often the flusher looks for old pages has changed.
+    fn writeback_interval_changed<E: Env>(&self, _memory: &Memory<'_, E>) {}
+
+    /// Drops every clean page that nobody maps or holds. Linux: `drop_pagecache_sb`.
+    fn drop_pagecache<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>) {}
+
     /// Takes a movable page that is on no LRU list out of its owner's hands, until it is migrated or put back; whether it
     /// was there. The page is not locked. Linux: `isolate_movable_page`.
     fn isolate_movable(&self, index: u32) -> bool;
@@ -202,6 +221,10 @@ pub trait PageOwner {
 
     /// Shows `each` the slab caches that have objects and cannot be reclaimed. Linux: `dump_unreclaimable_slab`.
     fn for_each_unreclaimable_slab(&self, _each: &mut dyn FnMut(&SlabUse<'_>)) {}
+
+    /// Calls `report` for everything in which the owner's tables, its pages and the counters differ. The machine must be
+    /// at rest.
+    fn audit<E: Env>(&self, _memory: &Memory<'_, E>, _report: &mut dyn FnMut(Mismatch)) {}
 
     /// Work put off by the shrinker at `which`: takes it, and leaves `0`. Linux: `nr_deferred`.
     fn take_deferred(&self, which: usize) -> u64;

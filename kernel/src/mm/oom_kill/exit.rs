@@ -6,6 +6,7 @@
 
 use crate::mm::memory::{Env, Memory};
 use crate::mm::owner::PageOwner;
+use crate::sync::atomic::{Ordering::SeqCst, fence};
 use crate::task::{Current, MmFlags, Task, TaskFlags};
 
 /// The task ends: what it has mapped is given back. The caller frees what else it held, and takes it off the table.
@@ -18,13 +19,22 @@ pub fn exit_task<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, task: &T
             task.mm.set_flags(MmFlags::OOM_SKIP);
         }
         task.mm.set_gone();
+        // Pairs with the one of `mark_oom_victim`.
+        fence(SeqCst);
     }
     exit_oom_victim(memory, task);
 }
 
 /// Nobody waits for the task any more, if it was a victim.
 pub fn exit_oom_victim<E: Env>(memory: &Memory<'_, E>, task: &Task) {
-    if task.oom.clear_memdie() && memory.oom.remove_victim() {
+    if task.oom.clear_memdie() {
+        remove_victim(memory);
+    }
+}
+
+/// One victim less is awaited; with the last one, who waited for that goes on.
+pub(super) fn remove_victim<E: Env>(memory: &Memory<'_, E>) {
+    if memory.oom.remove_victim() {
         memory.oom.victims_wait.wake_all(memory.env.sched());
     }
 }

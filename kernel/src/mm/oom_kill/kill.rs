@@ -2,9 +2,10 @@
 //!
 //! Linux: `oom_kill_process`, `__oom_kill_process`, `mark_oom_victim`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::atomic::fence;
 
-use super::{OomControl, kib, oom_badness, reaper, report, rss, will_free_mem};
+use super::{OomControl, exit, kib, oom_badness, reaper, report, rss, will_free_mem};
 use crate::mm::memory::{Env, Memory};
 use crate::mm::warn;
 use crate::mm::warn_alloc::DEFAULT_RATELIMIT;
@@ -68,12 +69,19 @@ fn kill<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, victim: &Task) {
 
 /// Makes the task a victim: it may use the reserves, and nobody else is killed until it is gone.
 pub(super) fn mark_oom_victim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, task: &Task) {
+    // Counted in before it is marked, for who exits is counted out by its mark.
+    memory.oom.add_victim();
     if task.oom.set_memdie() {
+        exit::remove_victim(memory);
         return;
     }
     if !task.set_oom_victim(true) {
         task.mm.set_flags(MmFlags::OOM_VICTIM);
     }
-    memory.oom.add_victim();
+    // Either the task exits later and finds the mark, or it is seen here to have gone.
+    fence(SeqCst);
+    if task.mm.is_gone() {
+        exit::exit_oom_victim(memory, task);
+    }
     memory.trace(current, || Oom::MarkVictim { pid: u32::from(task.pid()) });
 }

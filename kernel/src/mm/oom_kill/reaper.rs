@@ -6,7 +6,7 @@
 //!
 //! Linux does more: it spares areas that are locked or huge, and gives up when a device maps the pages.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::rss;
 use crate::mm::memory::{Env, Memory};

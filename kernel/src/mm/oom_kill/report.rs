@@ -2,7 +2,7 @@
 //!
 //! Linux: `dump_header`, `dump_tasks`, `dump_oom_summary`, `dump_unreclaimable_slab`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::{OomControl, is_unkillable};
 use crate::mm::memory::{Env, Memory};

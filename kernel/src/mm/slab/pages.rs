@@ -4,7 +4,7 @@
 //! that holds an object, with all the effort that the caller's mask allows. Linux: `new_slab`, `allocate_slab`,
 //! `discard_slab`, `slab_out_of_memory`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::debug;
 use super::object::Slab;

@@ -5,27 +5,33 @@
 
 use super::{End, Outcome, SlowPath};
 use crate::addr::Order;
+use crate::mm::alloc_context::AllocContext;
 use crate::mm::compaction;
 use crate::mm::fallback;
 use crate::mm::freelist;
-use crate::mm::memory::Env;
+use crate::mm::memory::{Env, Memory};
 use crate::mm::sleep;
 use crate::mm::vmscan;
 use crate::reclaim_types::{CompactPriority, CompactResult};
-use crate::task::TaskFlags;
+use crate::task::{Current, TaskFlags};
 use crate::trace::reasons::FlagsOrigin;
 use crate::vmstat::VmEvent;
+
+/// Reclaims for the request of `ac`; what [`vmscan::try_to_free_pages`] says. Linux: `__perform_reclaim`.
+pub fn perform_reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext<'_>) -> u64 {
+    sleep::cond_resched(memory, current);
+    let scope = current.task.scope(TaskFlags::PF_MEMALLOC);
+    current.task.take_reclaimed_slab();
+    let nr_reclaimed = vmscan::try_to_free_pages(memory, current, ac);
+    drop(scope);
+    sleep::cond_resched(memory, current);
+    nr_reclaimed
+}
 
 impl<E: Env> SlowPath<'_, '_, '_, '_, E> {
     /// S8: reclaims 32 pages or so, and looks again; once more after pages were taken back that only some may use.
     pub(super) fn reclaim(&mut self) -> Outcome {
-        sleep::cond_resched(self.memory, self.current);
-        let scope = self.current.task.scope(TaskFlags::PF_MEMALLOC);
-        self.current.task.take_reclaimed_slab();
-        let nr_reclaimed = vmscan::try_to_free_pages(self.memory, self.current, self.ac);
-        drop(scope);
-        sleep::cond_resched(self.memory, self.current);
-        self.progress = nr_reclaimed > 0;
+        self.progress = perform_reclaim(self.memory, self.current, self.ac) > 0;
         if !self.progress {
             return Ok(());
         }

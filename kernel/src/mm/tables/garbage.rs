@@ -1,6 +1,6 @@
 //! Records as RAM may hold them before anybody wrote one, for the host's machines.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::{AnonPage, FilePage, Handle, MapState, Mapping, Request, SwapSlot};
 

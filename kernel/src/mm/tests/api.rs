@@ -1,6 +1,6 @@
 //! Every function of the entry: what it returns, how it fails, what the page is like.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use crate::gfp::Gfp;

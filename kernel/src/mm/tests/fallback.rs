@@ -2,7 +2,7 @@
 //!
 //! The zones here are laid out by hand: nothing is free but the blocks that a test puts on the lists.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;

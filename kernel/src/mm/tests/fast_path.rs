@@ -143,7 +143,7 @@ fn a_request_at_boot_cannot_sleep() {
 fn check_nofragment(args: &str, expected: ZoneType) {
     let machine = board_2_zones(args);
     let lab = Lab::new(&machine);
-    lab.memory.sysctl.watermark_boost_factor.store(0, core::sync::atomic::Ordering::Relaxed);
+    lab.memory.sysctl.watermark_boost_factor.store(0, crate::sync::atomic::Ordering::Relaxed);
     // What is left in Normal is above Low, and in blocks of order 8, of which half a pageblock is in use.
     leave_halves(&lab, 0, ZoneType::Normal, Gfp::empty());
     let pfn = lab.alloc(Gfp::GFP_NOWAIT, 0).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Each row puts one page at the tail of its list and has it reclaimed at priority 0.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::test_env::{Mapped, ReclaimLab, m64};
 use crate::gfp::Gfp;

@@ -116,7 +116,7 @@ fn act(lab: &Lab<'_>, held: &mut Vec<(Pfn, u32)>, step: Step) -> String {
         }
         Step::MinFree { kbytes } => {
             let sysctl = crate::proc::sysctl::find("min_free_kbytes").unwrap();
-            sysctl.write(&lab.memory, &kbytes.to_string()).unwrap();
+            sysctl.write(&lab.memory, &lab.current(), &kbytes.to_string()).unwrap();
             String::new()
         }
         Step::Free { .. } | Step::Share { .. } => String::new(),

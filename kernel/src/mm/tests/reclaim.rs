@@ -2,7 +2,7 @@
 //!
 //! One call of `try_to_free_pages` on a machine with 256 free pages, Min's worth; the counters start at 0.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::test_env::{Mapped, ReclaimLab, m64};
 use crate::gfp::Gfp;

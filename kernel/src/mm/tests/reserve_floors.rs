@@ -84,7 +84,7 @@ impl Row {
 
 /// The machine of the table with a few thousand free pages in large blocks, and HighAtomic blocks if it had any.
 fn prepare(lab: &Lab<'_>, row: &Row) {
-    sysctl::find("min_free_kbytes").unwrap().write(&lab.memory, &(MIN * 4).to_string()).unwrap();
+    sysctl::find("min_free_kbytes").unwrap().write(&lab.memory, &lab.current(), &(MIN * 4).to_string()).unwrap();
     assert_eq!(lab.zone().watermark(Watermark::Min), MIN);
     if row.highatomic > 0 {
         lab.take(Gfp::GFP_ATOMIC, 1, AllocFlags::HARDER).unwrap();

@@ -1,10 +1,10 @@
 //! Watermarks and reserves of machines whose managed pages are given: the worked examples of the specification.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 use std::fmt::Write;
 
 use crate::addr::PfnRange;
-use crate::mm::memory::Memory;
+use crate::mm::memory::{Env, Memory};
 use crate::mm::page::Pages;
 use crate::mm::pageblock::Pageblocks;
 use crate::mm::reserves;
@@ -13,6 +13,7 @@ use crate::mm::zone::Zone;
 use crate::mmzone::{NodeId, Profile, Watermark};
 use crate::proc::sysctl;
 use crate::quirks::Quirks;
+use crate::task::Current;
 
 /// A machine without pages: its zones only say how many they manage.
 fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static, HostEnv<'static>> {
@@ -29,7 +30,7 @@ fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static,
 }
 
 fn set(memory: &Memory<'_, HostEnv<'_>>, name: &str, value: &str) {
-    sysctl::find(name).unwrap().write(memory, value).unwrap();
+    sysctl::find(name).unwrap().write(memory, &Current::new(memory.env.tasks().init(), 0), value).unwrap();
 }
 
 fn marks(zone: &Zone) -> [u64; 3] {

@@ -1,5 +1,7 @@
 //! Scenarios T01 to T18: reserves and flags. The machine has Min 256, Low 320, High 384.
 
+use crate::sync::atomic::Ordering::Relaxed;
+
 use crate::gfp::Gfp;
 use crate::mm::page_alloc::{self, AllocError};
 use crate::mm::testing::{Lab, board_m64, logged};
@@ -50,6 +52,24 @@ fn t03_to_t06_each_mask_has_its_floor() {
     assert_eq!((got, left), (172, 128), "T04");
     let (got, left, changes, _) = until_null(|_| (), NORETRY | Gfp::__GFP_HIGH, stall);
     assert_eq!((got, left, changes), (172, 128, [1]), "T05");
+}
+
+/// The stop of T20: a request that Linux would let go round for ever.
+#[test]
+fn a_request_ends_after_as_many_rounds_as_a_person_allows() {
+    let machine = board_m64();
+    let lab = Lab::scenario(&machine, 256);
+    lab.memory.round_limit.store(50, Relaxed);
+    let mut refused = None;
+    let diff = lab.vmstat_diff(|| {
+        refused = page_alloc::alloc_page(&lab.memory, &lab.current(), Gfp::GFP_NOFS).err();
+    });
+    assert_eq!(diff.all(["allocstall_normal", "oom_kill"]), [50, 0]);
+    let text = "called off after 50 rounds (limit rounds): order:0, mode:0x600040(GFP_NOFS)";
+    assert_eq!(refused.unwrap().to_string(), text);
+    // One that ends by itself is told why, as ever.
+    let refused = page_alloc::alloc_page(&lab.memory, &lab.current(), NORETRY).unwrap_err();
+    assert!(refused.to_string().starts_with("page allocation failure"), "{refused}");
 }
 
 #[test]

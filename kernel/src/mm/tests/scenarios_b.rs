@@ -3,7 +3,7 @@
 //! The machine has Min 256, Low 320, High 384. Where a scenario has other tasks or daemons, they are threads. T30 to T30c
 //! are told beside the OOM killer.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::addr::Pfn;
 use crate::gfp::Gfp;

@@ -2,9 +2,9 @@
 //!
 //! The machine has Min 256, Low 320, High 384. kswapd is a thread; frozen, it works only when a person makes it.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{PAGEBLOCK_ORDER, Pfn};
 use crate::gfp::Gfp;

@@ -1,7 +1,7 @@
 //! Scenarios T42 to T50 as far as they are about those who use memory: dirty pages, swap, refaults, limits, the detector
 //! of losses. The machine has Min 256, Low 320, High 384.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::gfp::Gfp;
 use crate::mm::anon;
@@ -197,6 +197,11 @@ fn t49_the_limits_of_dirty_pages() {
     assert_eq!((lab.memory.totalreserve(), dirty_limits::dirtyable(&lab.memory)), (384, 15617));
     let limits = dirty_limits::dirty_limits(&lab.memory);
     assert_eq!(limits, DirtyLimits { threshold: 3122, background: 1559 });
+    lab.memory.sysctl.dirty_ratio.store(50, Relaxed);
+    lab.memory.sysctl.dirty_background_ratio.store(60, Relaxed);
+    let limits = dirty_limits::dirty_limits(&lab.memory);
+    // Half of 15617, and as the background must be lower, half of that.
+    assert_eq!(limits, DirtyLimits { threshold: 7808, background: 3904 });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The machine is M64 of the specification: 16384 pages in one zone, Min 256, Low 320, High 384.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 use std::thread::Scope;
 
 use crate::addr::{PAGE_SIZE, Pfn};

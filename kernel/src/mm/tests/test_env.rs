@@ -2,9 +2,9 @@
 //!
 //! A test says of each page who maps it and how; writes complete when the test says so. Everything else is the host's.
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::addr::{Pfn, PhysAddr};
 use crate::gfp::Gfp;

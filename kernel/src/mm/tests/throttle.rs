@@ -1,6 +1,6 @@
 //! Who waits for kswapd before reclaiming: T37 of the specification, and the way out of the wait.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::test_env::{Mapped, ReclaimLab, m64};
 use crate::gfp::Gfp;

@@ -1,6 +1,6 @@
 //! Files, tasks and handles whose pages come, go, move and are written: nothing is lost, and what is lost is found out.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::gfp::Gfp;
 use crate::mm::anon;
@@ -220,6 +220,37 @@ fn the_flusher_writes_what_is_old_and_what_is_too_much() {
         threads.stop();
     });
     assert_eq!(verify(&lab), 0);
+    lab.assert_sound();
+}
+
+#[test]
+fn when_the_flusher_writes_is_a_setting() {
+    let machine = board_m64();
+    let lab = Lab::new(&machine);
+    let (memory, threads) = (&lab.memory, lab.memory.env.threads());
+    let task = lab.tasks().spawn("flusher", TaskKind::Daemon).unwrap();
+    let set = |name: &str, value: &str| {
+        crate::proc::sysctl::find(name).unwrap().write(memory, &lab.current(), value).unwrap();
+    };
+    std::thread::scope(|scope| {
+        threads.spawn(scope, || writeback::flusher(memory, &Current::new(task, 0), memory.env.owner()));
+        threads.settle();
+        let sleep = |ticks| crate::mm::sleep::schedule_timeout(memory, &lab.current(), ticks);
+        set("dirty_expire_centisecs", "100");
+        set("dirty_writeback_centisecs", "0");
+        write(&lab, place(0, 0), 1);
+        sleep(60 * HZ);
+        assert_eq!(node(&lab, NodeStat::NrDirty), 1, "nobody looks");
+        set("dirty_writeback_centisecs", "50");
+        sleep(HZ);
+        assert_eq!((node(&lab, NodeStat::NrDirty), node(&lab, NodeStat::NrWritten)), (0, 1));
+        write(&lab, place(0, 1), 1);
+        sleep(3 * HZ / 4);
+        assert_eq!(node(&lab, NodeStat::NrDirty), 1, "not old enough");
+        sleep(HZ);
+        assert_eq!(node(&lab, NodeStat::NrDirty), 0);
+        threads.stop();
+    });
     lab.assert_sound();
 }
 

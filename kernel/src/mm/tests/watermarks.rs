@@ -1,6 +1,6 @@
 //! The watermark check: the exact number of free pages at which each kind of request is refused.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;

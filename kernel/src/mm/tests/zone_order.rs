@@ -108,7 +108,7 @@ fn protection_refuses_at_the_exact_page() {
 fn protection_refuses_a_block_as_if_its_pages_were_gone() {
     let machine = two_zones();
     let lab = Lab::without_pcp(&machine);
-    lab.memory.sysctl.watermark_boost_factor.store(0, core::sync::atomic::Ordering::Relaxed);
+    lab.memory.sysctl.watermark_boost_factor.store(0, crate::sync::atomic::Ordering::Relaxed);
     lab.take_all(Gfp::GFP_KERNEL, 10, AllocFlags::WMARK_LOW);
     lab.take_all(Gfp::GFP_KERNEL, 3, AllocFlags::WMARK_LOW);
     let above = free(&lab, 0, ZoneType::Dma32) - low(&lab, 0, ZoneType::Dma32) - 64;

@@ -5,7 +5,7 @@
 //! often reclaim lately found pages of either kind in use. [`ScanPlan`] is worked off in portions. Linux:
 //! `inactive_list_is_low`, `get_scan_count`, and the arithmetic of `shrink_node_memcg`.
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use super::{SWAP_CLUSTER_MAX, ScanControl};
 use crate::mm::lru::{ANON, FILE, kind_of, zone_stat};

@@ -12,7 +12,7 @@ use crate::mm::page_alloc;
 use crate::reclaim_types::MigrateMode;
 use crate::task::{Current, Task, TaskTable};
 
-use core::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// A slab cache, to be seen in reports.
 pub const SLAB: SlabUse<'_> = SlabUse { name: "kmalloc-128", used_kib: 12, total_kib: 16 };

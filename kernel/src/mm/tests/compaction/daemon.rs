@@ -1,6 +1,6 @@
 //! kcompactd: woken when there is something to do, put off when it was in vain, patient with locks.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::Order;
 use crate::host::HostThreads;

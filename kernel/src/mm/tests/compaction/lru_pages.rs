@@ -127,10 +127,10 @@ fn locked_memory_moves_unless_that_is_switched_off() {
     let machine = machine();
     let marks = |number| (if number < 4 { FILE | PageFlags::UNEVICTABLE } else { FILE }, 0);
     let lab = MovableLab::with_lru_pages(&machine, marks);
-    lab.memory.sysctl.compact_unevictable_allowed.store(0, std::sync::atomic::Ordering::Relaxed);
+    lab.memory.sysctl.compact_unevictable_allowed.store(0, crate::sync::atomic::Ordering::Relaxed);
     compact_all(&lab);
     assert!((0..4).all(|number| stayed(&lab, number)) && !stayed(&lab, 4));
-    lab.memory.sysctl.compact_unevictable_allowed.store(1, std::sync::atomic::Ordering::Relaxed);
+    lab.memory.sysctl.compact_unevictable_allowed.store(1, crate::sync::atomic::Ordering::Relaxed);
     compact_all(&lab);
     assert!((0..4).all(|number| !stayed(&lab, number)));
     assert_eq!(lab.memory.node(NodeId(0)).stat(NodeStat::NrUnevictable), 4);

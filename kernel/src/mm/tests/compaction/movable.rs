@@ -1,9 +1,9 @@
 //! A machine whose pages can move: [`MovableEnv`] is the host with an owner, [`Handles`], and [`MovableLab`] the machine of
 //! the scenarios, half of it in the hands of that owner.
 
+use crate::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use crate::check;

@@ -1,0 +1,110 @@
+//! The end of tasks: what they hold is given back.
+//!
+//! A task that was killed, by a person or by the OOM killer, has no code of its own that could notice. The shell does it
+//! for the task, after each command and before each prompt ([`Shell::bury`]); a job that acts as the task is called off,
+//! and comes to its end, first. Linux: `do_exit`; what a task maps is the kernel crate's part, `oom_kill::exit_task`.
+//!
+//! Linux does more: it frees what a process has mapped, never what drivers and the kernel allocated on its behalf. A task
+//! is like that when `task leak` says so.
+
+use kernel::mm::memory::Env;
+use kernel::mm::{oom_kill, page_alloc};
+use kernel::task::{Current, Task, TaskFlags};
+
+use crate::exec::Shell;
+use crate::jobs::Job;
+use crate::machine::Machine;
+
+/// What a task gave back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Estate {
+    /// Blocks, and their pages.
+    pub blocks: u64,
+    /// See `blocks`.
+    pub pages: u64,
+    /// Pages that it had mapped.
+    pub mapped: u64,
+}
+
+impl<M: Machine> Shell<M> {
+    /// Ends every task that must die and does not run. The first one and kernel threads never die.
+    pub fn bury(&mut self) {
+        if self.session.in_job {
+            return;
+        }
+        self.call_off_dying();
+        while let Some(task) = self.next_dead() {
+            let (name, pid) = (task.comm(), task.pid());
+            let Estate { blocks, pages, mapped } = self.end_task(task);
+            let s = |n: u64| if n == 1 { "" } else { "s" };
+            self.say(format_args!("{name} ({pid}) died: freed {blocks} block{}, {pages} page{}", s(blocks), s(pages)));
+            self.say(format_args!("; unmapped {mapped} page{}\n", s(mapped)));
+        }
+    }
+
+    /// Calls off jobs whose task must die, and lets them notice.
+    fn call_off_dying(&mut self) {
+        let env = &self.machine.memory().env;
+        let must_die = |job: &&Job| !job.is_over() && env.tasks().by_pid(job.pid).is_some_and(Task::is_dying);
+        let mut any = false;
+        for job in self.session.jobs.iter().filter(must_die) {
+            job.call_off(env.sched());
+            any = true;
+        }
+        if any {
+            self.settle();
+        }
+    }
+
+    fn next_dead(&self) -> Option<&'static Task> {
+        // What a job leaves is the task's, too.
+        let runs = |task: &Task| self.session.jobs.iter().any(|job| job.pid == task.pid());
+        let tasks = self.machine.memory().env.tasks();
+        tasks.iter().find(|task| task.is_dying() && may_die(task) && !runs(task))
+    }
+
+    /// Ends `task`, as which nothing runs: it leaves nothing but, if it is leaky, its blocks.
+    pub fn end_task(&mut self, task: &'static Task) -> Estate {
+        let (memory, pid) = (self.machine.memory(), task.pid());
+        let current = Current::new(task, self.machine.cpu());
+        let mut estate = Estate { mapped: task.mm.rss(), ..Estate::default() };
+        oom_kill::exit_task(memory, &current, task);
+        if self.session.is_leaky(pid) {
+            self.session.handles.disown(pid);
+            self.session.set_leaky(pid, false);
+        } else {
+            self.free_blocks(&current, &mut estate);
+        }
+        self.session.scopes.forget(task);
+        // Fails for the first task only, which never comes here.
+        let _ = memory.env.tasks().remove(task);
+        if self.session.pid == pid {
+            self.session.pid = 0;
+        }
+        estate
+    }
+
+    /// Frees the blocks of the task that acts.
+    fn free_blocks(&mut self, current: &Current<'_>, estate: &mut Estate) {
+        let mut next = 1;
+        while let Some((number, held)) = self.session.handles.next_from(next) {
+            next = number.saturating_add(1);
+            if held.pid != current.task.pid() {
+                continue;
+            }
+            self.session.handles.take(number);
+            match page_alloc::free_pages(self.machine.memory(), current, held.pfn, held.order.get()) {
+                Ok(_) => {
+                    estate.blocks += 1;
+                    estate.pages += held.order.nr_pages();
+                }
+                Err(error) => self.say(format_args!("#{number}: {error}\n")),
+            }
+        }
+    }
+}
+
+/// Whether the task can be killed at all.
+pub fn may_die(task: &Task) -> bool {
+    !task.is_init() && !task.flags().contains(TaskFlags::PF_KTHREAD)
+}
