@@ -16,8 +16,8 @@
 //!   memory        mm: zonelist, zone_sizes, sysctl, compact_state, zone, node, printed,
 //!                 oom_state, memory
 //!   in and out    mm: warn, wmark, fragmentation, fallback, reserves, alloc_context, reserve,
-//!                 prep, sleep, cpuset, suitable, wakeup, freelist, workingset, swap, lru_view,
-//!                 fastpath, mm_init
+//!                 prep, sleep, fault_inject, cpuset, suitable, wakeup, freelist, workingset,
+//!                 swap, lru_view, fastpath, mm_init
 //!   reports       mm: census; show_mem; mm: warn_alloc
 //!   make room     mm: migrate, compaction, vmscan, drop_caches, oom_kill
 //!   the entry     mm: kswapd, slowpath, page_alloc

@@ -29,6 +29,7 @@ pub mod alloc_context;
 pub mod census;
 pub(crate) mod cpuset;
 pub mod fastpath;
+pub mod fault_inject;
 pub mod fragmentation;
 pub mod freelist;
 pub mod lru_view;

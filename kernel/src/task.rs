@@ -175,6 +175,8 @@ pub struct Task {
     born: AtomicU64,
     /// Pages that slab caches gave back for the reclaim that the task is in. Linux: `reclaim_state`.
     reclaimed_slab: AtomicU64,
+    /// Requests until one is to fail; 0 for none.
+    fail_nth: AtomicU32,
     /// What the task has mapped.
     pub mm: Mm,
     /// What the OOM killer notes about it.
@@ -271,6 +273,21 @@ impl Task {
         self.reclaimed_slab.swap(0, Relaxed)
     }
 
+    /// How many requests from now on one of the task's is to fail; 0 for none. Linux: `fail_nth`.
+    pub fn fail_nth(&self) -> u32 {
+        self.fail_nth.load(Relaxed)
+    }
+
+    /// Sets [`Task::fail_nth`]; nobody looks at it until `mm::fault_inject` says so.
+    pub fn set_fail_nth(&self, nth: u32) {
+        self.fail_nth.store(nth, Relaxed);
+    }
+
+    /// Counts a request; whether it is the one to fail.
+    pub fn count_down_fail_nth(&self) -> bool {
+        self.fail_nth.fetch_update(Relaxed, Relaxed, |nth| nth.checked_sub(1)) == Ok(1)
+    }
+
     /// The task's number; page records name owners by it.
     #[inline(always)]
     pub fn pid(&self) -> u16 {
@@ -345,6 +362,7 @@ impl Task {
         self.mems_allowed.store(NodeMask::ALL.0, Relaxed);
         self.sigkill.store(false, Relaxed);
         self.reclaimed_slab.store(0, Relaxed);
+        self.fail_nth.store(0, Relaxed);
         self.uid.store(0, Relaxed);
         self.parent.store(parent, Relaxed);
         self.born.store(born, Relaxed);

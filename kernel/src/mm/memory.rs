@@ -118,6 +118,8 @@ pub enum Hook {
     Quirk = 1 << 6,
     /// NUMA hits and misses are not counted.
     NumaStatOff = 1 << 7,
+    /// A request of some task is to fail.
+    FailNth = 1 << 8,
 }
 
 /// Slots for all zones of all nodes: node times [`MAX_NR_ZONES`] plus index.
@@ -354,8 +356,11 @@ impl<'m, E: Env> Memory<'m, E> {
 
     /// Switches `hook`.
     pub fn set_hook(&self, hook: Hook, on: bool) {
-        let hooks = self.hooks();
-        self.hooks.store(if on { hooks | hook as u32 } else { hooks & !(hook as u32) }, Relaxed);
+        if on {
+            self.hooks.fetch_or(hook as u32, Relaxed);
+        } else {
+            self.hooks.fetch_and(!(hook as u32), Relaxed);
+        }
     }
 
     /// Records `event` if tracing is on.

@@ -5,13 +5,14 @@
 //! an address (`__get_free_pages` and its kin) give the one in the linear map and so never take highmem.
 //!
 //! Linux: `mm/page_alloc.c`, `__alloc_pages_nodemask`, `include/linux/gfp.h`.
-//! Linux does more: memory cgroups are charged for `__GFP_ACCOUNT`, and fault injection may make requests fail.
+//! Linux does more: memory cgroups are charged for `__GFP_ACCOUNT`.
 
 use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
 
 use super::alloc_context::AllocContext;
 use super::fastpath;
+use super::fault_inject;
 use super::freelist;
 use super::memory::{BestZones, Env, Hook, Memory};
 use super::page::{PageFlags, PageState};
@@ -210,6 +211,9 @@ fn alloc_pages_carefully<E: Env>(
     }
     if gfp.intersects(current.forbidden()) {
         sleep::report_might_sleep(memory, current, "mm/page_alloc.c:4486");
+    }
+    if memory.has(Hook::FailNth) && fault_inject::should_fail_alloc_page(memory, current, gfp, order) {
+        return Err(AllocError::NoMemory { gfp, order });
     }
     let found = match first_attempt(memory, current, &mut ac) {
         Some(index) => Ok(index),

@@ -158,7 +158,8 @@ fn alloc_object<E: Env>(
     gfp: Gfp,
     kmalloc: Option<u64>,
 ) -> Result<PhysAddr, NoObject> {
-    let plain = !gfp.intersects(current.forbidden() | Gfp::__GFP_ZERO) && !memory.has(Hook::Trace);
+    let watched = memory.hooks() & (Hook::Trace as u32 | Hook::FailNth as u32) != 0;
+    let plain = !gfp.intersects(current.forbidden() | Gfp::__GFP_ZERO) && !watched;
     if plain && let Some(object) = take_from_cpu(memory, cache) {
         return Ok(object);
     }

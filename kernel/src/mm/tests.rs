@@ -5,6 +5,7 @@ mod boot;
 mod compaction;
 mod fallback;
 mod fast_path;
+mod fault_inject;
 mod golden_traces;
 mod highatomic;
 mod lru;

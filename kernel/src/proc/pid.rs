@@ -12,6 +12,7 @@ use core::fmt;
 use super::json::Object;
 use super::{Form, sysctl};
 use crate::addr::PAGE_SIZE;
+use crate::mm::fault_inject;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::oom_kill;
 use crate::task::{Current, Task};
@@ -25,6 +26,8 @@ const SIGKILL: u64 = 1 << 8;
 pub enum PidFile {
     /// The name.
     Comm,
+    /// Which request from now on is to fail; can be written.
+    FailNth,
     /// How much the OOM killer likes it, out of 1000.
     OomScore,
     /// What a user adds to that; can be written.
@@ -40,6 +43,8 @@ pub enum PidError {
     ReadOnly,
     /// Its content would not be a number from -1000 to 1000: `EINVAL`.
     Invalid,
+    /// Its content would not be a count: `EINVAL`.
+    NoCount,
 }
 
 impl fmt::Display for PidError {
@@ -47,6 +52,7 @@ impl fmt::Display for PidError {
         f.write_str(match self {
             PidError::ReadOnly => "write error: the file can only be read",
             PidError::Invalid => "write error: Invalid argument: oom_score_adj must be -1000 to 1000",
+            PidError::NoCount => "write error: Invalid argument: fail-nth must be a number from 0 on",
         })
     }
 }
@@ -81,12 +87,14 @@ impl PidPath {
 
 impl PidFile {
     /// Every file, by name.
-    pub const ALL: [PidFile; 4] = [PidFile::Comm, PidFile::OomScore, PidFile::OomScoreAdj, PidFile::Status];
+    pub const ALL: [PidFile; 5] =
+        [PidFile::Comm, PidFile::FailNth, PidFile::OomScore, PidFile::OomScoreAdj, PidFile::Status];
 
     /// The file's name.
     pub const fn name(self) -> &'static str {
         match self {
             PidFile::Comm => "comm",
+            PidFile::FailNth => "fail-nth",
             PidFile::OomScore => "oom_score",
             PidFile::OomScoreAdj => "oom_score_adj",
             PidFile::Status => "status",
@@ -97,6 +105,7 @@ impl PidFile {
     pub const fn about(self) -> &'static str {
         match self {
             PidFile::Comm => "the task's name",
+            PidFile::FailNth => "which request from now on is to fail, or 0",
             PidFile::OomScore => "how much the OOM killer likes it, of 1000",
             PidFile::OomScoreAdj => "what is added to that: -1000 never, 1000 first",
             PidFile::Status => "numbers and sizes",
@@ -119,6 +128,7 @@ impl PidFile {
         };
         match self {
             PidFile::Comm => line(&task.comm()),
+            PidFile::FailNth => line(&task.fail_nth()),
             PidFile::OomScore => line(&oom_score(memory, current, task)),
             PidFile::OomScoreAdj => line(&task.oom_score_adj()),
             PidFile::Status if form == Form::Json => status_json(task, out),
@@ -130,7 +140,8 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or not like that; nothing changes then. Linux: `oom_score_adj_write`.
+    /// When the file cannot be written, or not like that; nothing changes then. Linux: `oom_score_adj_write`,
+    /// `proc_fail_nth_write`.
     pub fn write<E: Env>(
         self,
         memory: &Memory<'_, E>,
@@ -138,18 +149,32 @@ impl PidFile {
         task: &Task,
         text: &str,
     ) -> Result<(), PidError> {
-        if self != PidFile::OomScoreAdj {
-            return Err(PidError::ReadOnly);
+        match self {
+            PidFile::OomScoreAdj => write_oom_score_adj(memory, current, task, text),
+            PidFile::FailNth => {
+                let nth = sysctl::parse_int(text.trim()).and_then(|nth| u32::try_from(nth).ok());
+                fault_inject::set_fail_nth(memory, task, nth.ok_or(PidError::NoCount)?);
+                Ok(())
+            }
+            _ => Err(PidError::ReadOnly),
         }
-        let adj = sysctl::parse_int(text.trim()).ok_or(PidError::Invalid)?;
-        task.set_oom_score_adj(i64::from(adj)).map_err(|_| PidError::Invalid)?;
-        memory.trace(current, || Oom::OomScoreAdjUpdate {
-            pid: u32::from(task.pid()),
-            comm: task.comm(),
-            oom_score_adj: task.oom_score_adj(),
-        });
-        Ok(())
     }
+}
+
+fn write_oom_score_adj<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    task: &Task,
+    text: &str,
+) -> Result<(), PidError> {
+    let adj = sysctl::parse_int(text.trim()).ok_or(PidError::Invalid)?;
+    task.set_oom_score_adj(i64::from(adj)).map_err(|_| PidError::Invalid)?;
+    memory.trace(current, || Oom::OomScoreAdjUpdate {
+        pid: u32::from(task.pid()),
+        comm: task.comm(),
+        oom_score_adj: task.oom_score_adj(),
+    });
+    Ok(())
 }
 
 /// The task's badness in thousandths of all memory. Linux: `proc_oom_score`.
@@ -272,5 +297,20 @@ mod tests {
         assert_eq!(cat(&memory, "/proc/2/oom_score_adj", Form::Text), "500\n");
         assert_eq!((write("-0x10"), task.oom_score_adj()), (Ok(()), -16));
         assert_eq!(PidFile::Comm.write(&memory, &current, task, "x"), Err(PidError::ReadOnly));
+    }
+    #[test]
+    fn fail_nth_is_a_count() {
+        let machine = machine();
+        let memory = machine.memory();
+        let current = Current::new(memory.env.tasks().init(), 0);
+        let task = memory.env.tasks().spawn("tested", TaskKind::User).unwrap();
+        assert_eq!(PidFile::FailNth.write(&memory, &current, task, "3\n"), Ok(()));
+        assert_eq!((cat(&memory, "/proc/2/fail-nth", Form::Text), memory.has(Hook::FailNth)), ("3\n".into(), true));
+        for bad in ["", "-1", "one", "1.5"] {
+            assert_eq!(PidFile::FailNth.write(&memory, &current, task, bad), Err(PidError::NoCount), "{bad}");
+        }
+        assert_eq!(task.fail_nth(), 3);
+        assert_eq!(PidFile::FailNth.write(&memory, &current, task, "0"), Ok(()));
+        assert!(!memory.has(Hook::FailNth));
     }
 }

@@ -60,6 +60,7 @@ const FLOORS: &[Floor] = &[
             "mm::reserve",
             "mm::prep",
             "mm::sleep",
+            "mm::fault_inject",
             "mm::cpuset",
             "mm::suitable",
             "mm::wakeup",

@@ -7,9 +7,10 @@ use super::object::Slab;
 use super::{NoObject, Request, bytes, pages, partial};
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
+use crate::mm::fault_inject;
 use crate::mm::kmem_cache::{Chain, CpuSlab, KmemCache};
 use crate::mm::list::List;
-use crate::mm::memory::{Env, Memory};
+use crate::mm::memory::{Env, Hook, Memory};
 use crate::mm::page::NIL;
 use crate::mm::reserve::pfmemalloc_allowed;
 use crate::mm::sleep;
@@ -49,6 +50,9 @@ pub fn alloc_carefully<E: Env>(
     let gfp = request.gfp & memory.gfp_allowed();
     if gfp.intersects(current.forbidden()) {
         sleep::report_might_sleep(memory, current, "mm/slab.h:421");
+    }
+    if memory.has(Hook::FailNth) && fault_inject::should_failslab(memory, current, gfp, cache.name().as_str()) {
+        return Err(NoObject::NoMemory(gfp));
     }
     let wanted = Wanted { gfp, node: request.node, entitled: pfmemalloc_allowed(current, gfp) };
     let object = if cache.is_alive() { get_object(memory, current, cache, wanted) } else { Err(NoObject::NoCache) };
