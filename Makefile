@@ -5,7 +5,8 @@
 XTASK = cargo xtask
 ARGS =
 
-.PHONY: help run test check debug doctor setup bench miri model shuttle image clean toolchain
+.PHONY: help run test check debug doctor setup bench miri model stress shuttle loom image sdcard flash clean \
+	toolchain
 
 help:
 	@echo 'slowpath: the page allocator of Linux 5.0, on a bare ARM64 machine, with a shell'
@@ -17,8 +18,12 @@ help:
 	@echo '  make bench    count the instructions of the allocator'"'"'s paths'
 	@echo '  make miri     run the kernel'"'"'s tests under Miri (needs a nightly toolchain)'
 	@echo '  make model    run ten million operations against the model'
+	@echo '  make stress   run ten million operations of people and daemons'
 	@echo '  make shuttle  run the kernel'"'"'s threads in a million schedules'
+	@echo '  make loom     explore the drain of per-CPU lists in every order of memory'
 	@echo '  make image    build target/slowpath/kernel8.img'
+	@echo '  make sdcard   make a folder and an image of an SD card for a Raspberry Pi 4'
+	@echo '  make flash SD=/dev/...   write that image to a card, after a question'
 	@echo '  make setup    install what is missing; make doctor only says what is'
 	@echo '  make clean    remove what was built'
 	@echo
@@ -29,6 +34,7 @@ run: setup
 	@$(XTASK) run $(ARGS)
 
 test: setup
+	@$(XTASK) setup --tables
 	@$(XTASK) test $(ARGS)
 
 check: setup
@@ -47,11 +53,23 @@ miri: toolchain
 model: toolchain
 	@$(XTASK) model $(ARGS)
 
+stress: toolchain
+	@$(XTASK) stress $(ARGS)
+
 shuttle: toolchain
 	@$(XTASK) shuttle $(ARGS)
 
+loom: toolchain
+	@$(XTASK) loom $(ARGS)
+
 image: toolchain
 	@$(XTASK) build $(ARGS)
+
+sdcard: toolchain
+	@$(XTASK) sdcard $(ARGS)
+
+flash: toolchain
+	@$(XTASK) flash $(SD) $(ARGS)
 
 setup: toolchain
 	@$(XTASK) setup

@@ -1,6 +1,6 @@
 //! The AArch64 core: everything that is instructions and system registers, and no board.
 //!
-//! `entry` is where the loader jumps to, `secondary` where the other CPUs come in, `mmu` maps, `mem` copies, `cpu` and
+//! `entry` is where the loader jumps to, `secondary` where the other CPUs come in, `mmu` and `window` map, `mem` copies, `cpu` and
 //! `stack` are what each CPU owns, `vectors` and `exception` catch, `switch` goes from thread to thread, `timer` rings,
 //! `pmu` counts. Nothing here knows a device; `crate::driver` does.
 //!
@@ -17,3 +17,4 @@ pub mod stack;
 pub mod switch;
 pub mod timer;
 mod vectors;
+pub mod window;

@@ -45,7 +45,7 @@ fn nth_cpu(memory: &Memory<'_, Machine>, node: Option<NodeId>, n: usize) -> usiz
 
 /// Starts the daemon `name`; a machine that cannot does without it, and says so.
 fn start_one(name: &str, cpu: usize, body: impl FnOnce(&Current<'_>) + Send + 'static) {
-    match tasks().spawn(name, TaskKind::Daemon).map(|task| thread::spawn(task, cpu, body)) {
+    match tasks().spawn(name, TaskKind::Daemon).map(|task| thread::spawn(task, Some(cpu), body)) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::error!("{name} does not start: {error}"),
         Err(error) => log::error!("{name} does not start: {error}"),

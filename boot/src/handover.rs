@@ -11,6 +11,7 @@
 
 use crate::arch::entry::{image_base, image_sizes};
 use crate::arch::mmu::{self, Kind};
+use crate::arch::window;
 use crate::boot_error::BootError;
 use crate::machine::{self, Machine};
 use crate::tree::Tree;
@@ -20,10 +21,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU32};
-use kernel::addr::{PAGE_SIZE, PhysAddr};
+use kernel::addr::{PAGE_SIZE, Pfn, PhysAddr};
 use kernel::bootargs::BootArgs;
 use kernel::early::{self, Early, Loaded};
-use kernel::memblock::{AddrRange, Memblock, RegionFlags, Resource};
+use kernel::memblock::{AddrRange, Memblock, Region, RegionFlags, Resource};
 use kernel::mm::kmem_cache::{KmemCache, MAX_CACHES, SlabCaches, SlabConfig};
 use kernel::mm::memory::Memory;
 use kernel::mm::mm_init::{self, MetadataSize};
@@ -69,19 +70,22 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
     let image = AddrRange::new(PhysAddr(image_base()), tree.copy_end);
     let early = early::init(&mut memblock, &tree.tree, args, Loaded { image, tree: tree.blob })?;
     let numa = numa::init(&mut memblock, &tree.tree, args.numa_off)?;
+    let layout = ZoneLayout::new(&memblock, numa.online, args);
+    let linear_end = layout.limits().highmem_start().map_or(AddrRange::ALL.end, Pfn::addr);
+    memblock.set_current_limit(linear_end);
     take_stacks(&mut memblock, numa.online.0.count_ones(), smp::possible(&tree.tree, args).count())?;
-    map_ram(&memblock)?;
+    map_ram(&memblock, linear_end)?;
+    window::init()?;
     let tables = mmu::give_back_tables();
     memblock.free(AddrRange::new(PhysAddr(tables.start), PhysAddr(tables.end)))?;
     give_heap(&mut memblock)?;
 
-    let layout = ZoneLayout::new(&memblock, numa.online, args);
     layout.report(&memblock, |line| log::info!("{line}"));
     let records = take_records(&mut memblock, args)?;
     machine::set_users(Users::new(records.pages, records.users));
     let mut memory = Box::new(Memory::new(Machine, records.pages, records.blocks, layout.types(), args.quirks));
     memory.page_owners = records.owners;
-    memory.slabs = slab_caches(layout.types(), smp::possible(&tree.tree, args).count());
+    memory.slabs = slab_caches(args, layout.types(), smp::possible(&tree.tree, args).count());
     for (cpu, possible) in memory.cpu_node.iter_mut().zip(smp::possible(&tree.tree, args)) {
         *cpu = numa.node_of_cpu(possible.node);
     }
@@ -122,11 +126,17 @@ fn script(name: &str, initrd: Option<Range<PhysAddr>>) -> Option<&'static str> {
     text.ok()
 }
 
-/// Maps every region of RAM but `no-map` ones; the image and the tree in it keep their own mapping.
-fn map_ram(memblock: &Memblock) -> Result<(), BootError> {
-    for region in memblock.memory().iter().filter(|region| !region.flags.contains(RegionFlags::NOMAP)) {
+/// Maps every region of RAM but `no-map` ones, up to `end`; the image and the tree in it keep their own mapping. Above
+/// `end`, which is high memory, only what the loader left there is mapped.
+fn map_ram(memblock: &Memblock, end: PhysAddr) -> Result<(), BootError> {
+    let usable = || memblock.memory().iter().filter(|region| !region.flags.contains(RegionFlags::NOMAP));
+    let linear = usable().map(|region| region.range.intersect(AddrRange::new(PhysAddr(0), end)));
+    let above = |region: &Region| region.range.intersect(AddrRange::new(end, AddrRange::ALL.end));
+    let left =
+        usable().flat_map(|region| memblock.reserved().iter().map(move |taken| taken.range.intersect(above(region))));
+    for range in linear.chain(left).filter(|range| !range.is_empty()) {
         // SAFETY: the device tree says that this is RAM.
-        unsafe { mmu::map(region.range.start.0..region.range.end.0, Kind::Ram)? };
+        unsafe { mmu::map(range.start.0..range.end.0, Kind::Ram)? };
     }
     Ok(())
 }
@@ -233,10 +243,9 @@ fn take_array<T: AnyBits>(memblock: &mut Memblock, what: &'static str, len: usiz
 }
 
 /// Slab caches, in places from the heap.
-fn slab_caches(zones: &[ZoneType], nr_cpus: usize) -> SlabCaches<'static> {
+fn slab_caches(args: &BootArgs<'static>, zones: &[ZoneType], nr_cpus: usize) -> SlabCaches<'static> {
     let places: Vec<KmemCache> = (0..MAX_CACHES).map(KmemCache::new).collect();
-    let has_dma = zones.contains(&ZoneType::Dma);
-    SlabCaches::new(places.leak(), SlabConfig { nr_cpus: nr_cpus as u32, has_dma, ..SlabConfig::default() })
+    SlabCaches::new(places.leak(), SlabConfig::new(args, nr_cpus as u32, zones.contains(&ZoneType::Dma)))
 }
 
 /// Lets the zones come into being, and gives them all that memblock has free.

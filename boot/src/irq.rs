@@ -27,6 +27,8 @@ pub const RESCHEDULE: u32 = 0;
 pub const CALL_FUNCTION: u32 = 1;
 /// The one that stops a CPU when another one reports the end.
 const STOP: u32 = 2;
+/// One that has no handler.
+pub const UNSERVED: u32 = 4;
 /// The one that [`run_as`] sends.
 const WORK_INTERRUPT: u32 = 5;
 /// Software interrupts are below this one.

@@ -2,14 +2,18 @@
 //!
 //! Linux does more: this is where its architecture headers are.
 
+use crate::arch::window::Window;
 use crate::arch::{cpu, timer};
 use crate::smp;
 use crate::thread::Threads;
 use core::{ptr, slice};
 use kernel::addr::{PAGE_SIZE, Pfn, PhysAddr};
 use kernel::mm::memory::Env;
+use kernel::mm::mmu::Mmu;
 use kernel::mm::users::Users;
 use kernel::sync::LocalIrq;
+#[cfg(debug_assertions)]
+use kernel::sync::order::HeldLocks;
 use kernel::task::TaskTable;
 use kernel::trace::Ring;
 use spin::Once;
@@ -45,7 +49,16 @@ unsafe impl LocalIrq for Machine {
     fn cpu(&self) -> usize {
         cpu::this_cpu().number
     }
+
+    #[cfg(debug_assertions)]
+    fn held_locks(&self) -> &HeldLocks {
+        &HELD[cpu::this_cpu().number]
+    }
 }
+
+/// The locks that each CPU holds.
+#[cfg(debug_assertions)]
+static HELD: [HeldLocks; kernel::mmzone::NR_CPUS] = [const { HeldLocks::new() }; kernel::mmzone::NR_CPUS];
 
 impl Env for Machine {
     type Irq = Machine;
@@ -113,6 +126,10 @@ impl Env for Machine {
     fn write_word(&self, addr: PhysAddr, word: u64) {
         // SAFETY: as in `read_word`.
         unsafe { (addr.0 as *mut u64).write(word) }
+    }
+
+    fn mmu(&self) -> Option<&dyn Mmu> {
+        Some(&Window)
     }
 
     fn sched(&self) -> &Threads {

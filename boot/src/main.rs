@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod arch;
+mod backtrace;
 mod boot_error;
 mod console;
 mod daemons;
@@ -20,6 +21,7 @@ mod handover;
 mod heap;
 mod iomem;
 mod irq;
+mod lockup;
 mod machine;
 mod panic;
 mod power;
@@ -64,6 +66,7 @@ fn start(tree: u64, level: u64) -> Result<Handover, BootError> {
     devices::start_input(&uart)?; //                           bytes from the console
     pmu::init(); //                                            the cycle counter
     cpu::unmask(); //                                          interrupts come from now on
+    lockup::init(args.watchdog_thresh); //                     who notices stuck CPUs
     smp::bring_up(&tree.tree, &args); //                       the other CPUs
     Ok(handover)
 }

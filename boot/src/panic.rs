@@ -5,19 +5,15 @@
 //!
 //! Linux does more: it stops the other CPUs first, and can boot a second kernel to take a dump.
 
+use crate::arch::cpu;
 use crate::arch::exception::{Exception, Registers, TrapFrame};
-use crate::arch::stack::BOOT_STACK_BYTES;
-use crate::arch::{cpu, mmu};
+use crate::backtrace;
 use crate::boot_error::BootError;
-use crate::{devices, dmesg, irq, power, symbols, thread};
+use crate::{devices, dmesg, irq, power, thread};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lines that a backtrace has at most.
-const MAX_LINES: usize = 32;
-/// Frame records that it follows at most: what fits a stack, were all of them empty.
-const MAX_RECORDS: usize = BOOT_STACK_BYTES / 16;
 /// Lines of the log that a report repeats.
 const LOG_LINES: u64 = 10;
 
@@ -103,7 +99,7 @@ impl Report<'_> {
         if let Some((esr, far)) = self.syndrome {
             writeln!(out, "esr {esr:016x} far {far:016x}")?;
         }
-        backtrace(out, self.registers.pc, self.record)?;
+        backtrace::write(out, self.registers.pc, self.record)?;
         writeln!(out, "interrupts: {}", irq::Counts)?;
         writeln!(out, "the log's last lines:")?;
         let mut number = dmesg::next().saturating_sub(LOG_LINES);
@@ -113,44 +109,4 @@ impl Report<'_> {
         }
         writeln!(out, "slowpath: stopped, status {}", power::PANICKED)
     }
-}
-
-/// Prints `pc`, then the callers from the frame record at `record` on, up to the record of zeros. Recursion is counted,
-/// not repeated.
-fn backtrace(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
-    writeln!(out, "backtrace, innermost first:")?;
-    frame_line(out, pc, pc)?;
-    let mut callers = callers(record).skip_while(|caller| *caller == pc).peekable();
-    for _ in 0..MAX_LINES {
-        let Some(caller) = callers.next() else { return Ok(()) };
-        // A call that never returns is the last instruction of its function: look the call up, not what follows it.
-        frame_line(out, caller, caller - 4)?;
-        let again = core::iter::from_fn(|| callers.next_if_eq(&caller)).count();
-        if again > 0 {
-            writeln!(out, "  ... and {again} times more")?;
-        }
-    }
-    writeln!(out, "  ...")
-}
-
-fn frame_line(out: &mut dyn Write, address: u64, inside: u64) -> fmt::Result {
-    match symbols::lookup(inside) {
-        Some((name, offset)) => writeln!(out, "  {address:#x} {name}+{:#x}", offset + address - inside),
-        None => writeln!(out, "  {address:#x}"),
-    }
-}
-
-/// The return addresses of the frame records from `record` on, until one of zeros or one that cannot be read. Bounded,
-/// because a stack that was overwritten may lead in a circle.
-fn callers(mut record: u64) -> impl Iterator<Item = u64> {
-    core::iter::from_fn(move || {
-        if record == 0 || !record.is_multiple_of(8) || !mmu::is_readable(record) || !mmu::is_readable(record + 8) {
-            return None;
-        }
-        // SAFETY: aligned, and the MMU says that both words can be read.
-        let [outer, address] = unsafe { (record as *const [u64; 2]).read_volatile() };
-        record = outer;
-        (address >= 4).then_some(address)
-    })
-    .take(MAX_RECORDS)
 }

@@ -17,7 +17,7 @@ use kernel::addr::PAGE_SIZE;
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::interrupts::Interrupts;
-use kernel::sched::{Scheduler, ThreadId};
+use kernel::sched::{CpuTime, Scheduler, ThreadId, ThreadInfo};
 use kernel::sync::LocalIrq;
 use kernel::task::{Context, Task};
 use shell::exec::Shell;
@@ -63,6 +63,21 @@ impl shell::machine::Machine for Desk {
         Machine.cpu()
     }
 
+    fn act_as(&mut self, task: &'static Task) {
+        self.job = self.job.map(|_| task);
+        // The shell's own thread goes home when nothing keeps it elsewhere: bytes come in there.
+        let home = if self.job.is_some() { None } else { Some(0) };
+        thread::act_as(task, task.bound_cpu().or(home));
+    }
+
+    fn thread(&self, thread: ThreadId) -> Option<ThreadInfo> {
+        thread::info(thread)
+    }
+
+    fn cpu_time(&self, cpu: usize) -> Option<CpuTime> {
+        thread::time(cpu)
+    }
+
     fn console(&mut self) -> &mut Out {
         &mut self.out
     }
@@ -83,7 +98,7 @@ impl shell::machine::Machine for Desk {
     fn spawn(&mut self, task: &'static Task, body: Body<Desk>) -> Option<ThreadId> {
         let Desk { memory, resources, cmdline, script, counts_instructions, .. } = *self;
         let desk = Desk { memory, resources, cmdline, script, out: Out, counts_instructions, job: Some(task) };
-        thread::spawn(task, self.cpu(), move |_| body(desk)).ok()
+        thread::spawn(task, task.bound_cpu(), move |_| body(desk)).ok()
     }
 
     /// Hard interrupts and softirqs are real ones; the other contexts are where the shell's own thread says it is.

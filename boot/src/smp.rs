@@ -9,15 +9,16 @@
 use crate::arch::cpu::{self, CPUS, State};
 use crate::arch::{entry, mmu, pmu, secondary};
 use crate::irq;
+use crate::lockup;
 use crate::stacks;
 use crate::thread::{self, Threads};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::addr::PhysAddr;
 use kernel::bootargs::BootArgs;
 use kernel::devicetree::{Conduit, Cpu, DeviceTree, EnableMethod};
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::{HZ, WaitQueue};
+use kernel::sync::call::Round;
 use spin::mutex::SpinMutex;
 
 /// Ticks that a CPU has to answer.
@@ -127,6 +128,8 @@ pub extern "C" fn secondary_main() -> ! {
         cpu::park();
     }
     pmu::init();
+    lockup::start();
+    thread::join();
     cpu::unmask();
     cpu::mask();
     ONLINE.wake_all(&Threads);
@@ -142,9 +145,9 @@ unsafe impl Send for Call {}
 
 /// One call at a time.
 static CALLER: SpinMutex<()> = SpinMutex::new(());
-/// What the others are to do, and a bit for each that has not done it.
+/// What the others are to do, and who has not done it.
 static CALL: SpinMutex<Option<Call>> = SpinMutex::new(None);
-static CALLED: AtomicU64 = AtomicU64::new(0);
+static ROUND: Round = Round::new();
 
 /// Runs `work` on every CPU with that CPU's number, and returns when all are done: on the others in an interrupt handler,
 /// here with interrupts masked. Not from an interrupt handler. Linux: `on_each_cpu`.
@@ -160,11 +163,11 @@ pub fn on_each_cpu(work: &(dyn Fn(usize) + Sync)) {
         *CALL.lock() = Some(Call(call));
         let this = cpu::this_cpu().number;
         let others = || cpu::online().map(|cpu| cpu.number).filter(|number| *number != this);
-        CALLED.store(others().map(|number| 1 << number).sum(), Ordering::Release);
+        ROUND.ask(others().map(|number| 1 << number).sum());
         others().for_each(|number| irq::interrupt(number, irq::CALL_FUNCTION));
         work(this);
     });
-    while CALLED.load(Ordering::Acquire) != 0 {
+    while !ROUND.is_over() {
         core::hint::spin_loop();
     }
     drop(caller);
@@ -172,13 +175,13 @@ pub fn on_each_cpu(work: &(dyn Fn(usize) + Sync)) {
 
 /// The handler of [`irq::CALL_FUNCTION`].
 pub fn answer_call() {
-    let call = *CALL.lock();
-    let (this, bit) = (cpu::this_cpu().number, 1 << cpu::this_cpu().number);
-    if let Some(call) = call
-        && CALLED.load(Ordering::Acquire) & bit != 0
-    {
-        // SAFETY: our bit is set, so `on_each_cpu` waits for us in the thread that lent the function.
-        unsafe { (*call.0)(this) };
-        CALLED.fetch_and(!bit, Ordering::AcqRel);
-    }
+    let this = cpu::this_cpu().number;
+    ROUND.answer(this, || {
+        let call = *CALL.lock();
+        if let Some(call) = call {
+            // SAFETY: we have been asked and have not answered, so `on_each_cpu` waits for us in the thread that lent the
+            // function.
+            unsafe { (*call.0)(this) };
+        }
+    });
 }

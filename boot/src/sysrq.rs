@@ -6,11 +6,11 @@
 //! Linux does more: it syncs disks, kills tasks, and shows memory, timers and locks.
 
 use crate::arch::entry::image_base;
-use crate::arch::timer;
+use crate::arch::{cpu, timer};
 use crate::machine::tasks;
-use crate::{irq, thread};
+use crate::{irq, smp, thread};
 use core::hint::black_box;
-use kernel::task::TaskKind;
+use kernel::task::{Current, TaskKind};
 
 /// A key.
 struct Key {
@@ -19,14 +19,17 @@ struct Key {
     run: fn(),
 }
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 10] = [
     Key { key: b'c', about: "crash: read where nothing is mapped", run: read_nowhere },
     Key { key: b'h', about: "help", run: help },
     Key { key: b'i', about: "count interrupts", run: count_interrupts },
+    Key { key: b'l', about: "keep the last CPU busy for some seconds", run: loop_in_thread },
+    Key { key: b'm', about: "the same with interrupts masked", run: loop_masked },
     Key { key: b'o', about: "overflow the interrupt stack", run: overflow_stack },
     Key { key: b'p', about: "panic", run: panic },
     Key { key: b's', about: "overflow the stack of a new thread", run: overflow_thread },
     Key { key: b't', about: "write to the kernel's text", run: write_text },
+    Key { key: b'u', about: "interrupt this CPU with what nobody serves", run: interrupt_unknown },
 ];
 
 /// Runs `key`; help for one that there is not.
@@ -69,7 +72,39 @@ fn overflow_stack() {
 }
 
 fn overflow_thread() {
-    match tasks().spawn("overflow", TaskKind::Daemon).map(|task| thread::spawn(task, 0, |_| overflow_stack())) {
+    start("overflow", 0, overflow_stack);
+}
+
+fn loop_in_thread() {
+    start("looper", smp::nr_cpus() - 1, spin);
+}
+
+fn loop_masked() {
+    start("masked", smp::nr_cpus() - 1, || cpu::masked(spin));
+}
+
+/// Goes on for long enough to be noticed with `watchdog_thresh=1`.
+#[inline(never)]
+fn spin() {
+    let end = timer::uptime_ns() + 5_000_000_000;
+    while timer::uptime_ns() < end {
+        core::hint::spin_loop();
+    }
+    log::info!("sysrq: looped");
+}
+
+fn interrupt_unknown() {
+    irq::interrupt(cpu::this_cpu().number, irq::UNSERVED);
+}
+
+/// Starts a thread that does `work` on CPU `cpu`, with a task called `name` for as long.
+fn start(name: &str, cpu: usize, work: fn()) {
+    let body = move |current: &Current<'_>| {
+        work();
+        // Refused for the first task only.
+        let _ = tasks().remove(current.task);
+    };
+    match tasks().spawn(name, TaskKind::Daemon).map(|task| thread::spawn(task, Some(cpu), body)) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::error!("sysrq: no thread: {error}"),
         Err(error) => log::error!("sysrq: no task: {error}"),

@@ -10,15 +10,15 @@
 //! go. So nobody can take up a thread that is about to leave its stack. Linux: `kernel/sched/core.c`,
 //! `kernel/kthread.c`.
 //!
-//! Linux does more: priorities, fairness, preemption, and migration between CPUs.
+//! Linux does more: priorities, fairness, preemption, and a queue with a lock of its own for each CPU.
 
 use crate::arch::{cpu, stack, switch, timer};
-use crate::{console, irq, stacks};
+use crate::{console, irq, lockup, stacks};
 use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
-use kernel::sched::{JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId};
+use kernel::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
 use kernel::task::{Comm, Current, Task};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
@@ -43,7 +43,7 @@ static BOARD: SpinMutex<Board> = SpinMutex::new(Board {
     bodies: [const { None }; MAX_THREADS],
 });
 
-/// The task that each thread was started for.
+/// The task that each thread acts as.
 static TASKS: [AtomicU16; MAX_THREADS] = [const { AtomicU16::new(0) }; MAX_THREADS];
 
 /// Threads whose work was called off: a bit for each.
@@ -60,16 +60,25 @@ impl Board {
 
     /// The thread that CPU `cpu` runs next.
     fn next(&mut self, cpu: usize) -> Option<ThreadId> {
-        self.queue.expire(timer::uptime_ns());
+        self.expire(cpu);
         self.queue.pick(cpu as u8)
     }
 
-    /// Lets the CPU that `thread` is bound to notice that it wants to run: us, or by an interrupt.
+    /// Wakes every thread of CPU `cpu`, which runs us, whose time has come. Some may wake up elsewhere.
+    fn expire(&mut self, cpu: usize) {
+        let given = self.queue.expire(cpu as u8, timer::uptime_ns());
+        for other in cpu::online().filter(|other| other.number != cpu && given & 1 << other.number != 0) {
+            irq::interrupt(other.number, irq::RESCHEDULE);
+        }
+    }
+
+    /// Lets the CPU of `thread` notice that it wants to run: us, or by an interrupt.
     fn tell_cpu_of(&self, thread: ThreadId) {
-        let this = cpu::this_cpu();
-        match self.queue.bound(thread).map(usize::from) {
-            Some(other) if other != this.number => irq::interrupt(other, irq::RESCHEDULE),
-            _ => self.set_alarm(this.number, this.running()),
+        let (this, its) = (cpu::this_cpu(), usize::from(self.queue.cpu(thread)));
+        if its == this.number {
+            self.set_alarm(its, this.running());
+        } else {
+            irq::interrupt(its, irq::RESCHEDULE);
         }
     }
 
@@ -77,7 +86,8 @@ impl Board {
     fn set_alarm(&self, cpu: usize, running: Option<ThreadId>) {
         let crowded = running.is_some() && self.queue.has_ready(cpu as u8);
         let tick = crowded.then(|| (timer::uptime_ns() / JIFFY_NS + 1) * JIFFY_NS);
-        timer::set_alarm(self.queue.next_deadline(cpu as u8).into_iter().chain(tick).min());
+        let alarms = [self.queue.next_deadline(cpu as u8), tick, lockup::next_beat(cpu)];
+        timer::set_alarm(alarms.into_iter().flatten().min());
     }
 }
 
@@ -91,16 +101,17 @@ impl fmt::Display for NoStack {
     }
 }
 
-/// Starts a thread that does `body` as `task`, on CPU `cpu` when its turn comes there.
+/// Starts a thread that does `body` as `task`, on CPU `bound` when its turn comes there, or wherever the fewest threads
+/// are awake.
 pub fn spawn(
     task: &'static Task,
-    cpu: usize,
+    bound: Option<usize>,
     body: impl FnOnce(&Current<'_>) + Send + 'static,
 ) -> Result<ThreadId, NoStack> {
     let body: Body = Box::new(body);
     cpu::masked(|| {
         let mut board = BOARD.lock();
-        let thread = board.queue.spawn(Some(cpu as u8)).ok_or(NoStack)?;
+        let thread = board.queue.spawn(task.pid(), bound.map(|cpu| cpu as u8)).ok_or(NoStack)?;
         let Some(top) = stacks::of_thread(thread) else {
             board.queue.exit(thread);
             return Err(NoStack);
@@ -124,9 +135,9 @@ extern "C" fn begin() -> ! {
     if let (Some(task), Some(body)) = (task_of(thread), body) {
         body(&Current::new(task, cpu.number));
     }
-    give_away(|queue, thread| {
+    give_away(|board, thread| {
         CALLED_OFF.fetch_and(!thread.bit(), Relaxed);
-        queue.exit(thread);
+        board.queue.exit(thread);
         true
     });
     unreachable!("a thread that ended runs");
@@ -157,11 +168,11 @@ pub fn idle() -> ! {
 }
 
 /// Lets somebody else run if `leave` says so; returns when it is our turn again.
-fn give_away(leave: impl FnOnce(&mut RunQueue, ThreadId) -> bool) {
+fn give_away(leave: impl FnOnce(&mut Board, ThreadId) -> bool) {
     assert!(!cpu::is_masked(), "a thread gives its CPU away with interrupts masked");
     cpu::masked(|| {
         let (mut board, thread) = (BOARD.lock(), Threads.thread());
-        if leave(&mut board.queue, thread) {
+        if leave(&mut board, thread) {
             let next = board.next(cpu::this_cpu().number);
             hand_over(board, Some(thread), next);
         }
@@ -172,6 +183,8 @@ fn give_away(leave: impl FnOnce(&mut RunQueue, ThreadId) -> bool) {
 fn hand_over(mut board: SpinMutexGuard<'_, Board>, from: Option<ThreadId>, to: Option<ThreadId>) {
     let cpu = cpu::this_cpu();
     cpu.run(to);
+    lockup::touch();
+    board.queue.switched(cpu.number as u8, to, timer::uptime_ns());
     board.set_alarm(cpu.number, to);
     if from == to {
         return;
@@ -197,15 +210,16 @@ fn arrive() {
 /// The timer's interrupt handler: wakes whose time has come, and asks the thread that runs to let others run.
 pub fn tick() {
     let cpu = cpu::this_cpu();
+    lockup::beat();
     let mut board = BOARD.lock();
-    board.queue.expire(timer::uptime_ns());
+    board.expire(cpu.number);
     if board.queue.has_ready(cpu.number as u8) {
         cpu.ask_to_resched();
     }
     board.set_alarm(cpu.number, cpu.running());
 }
 
-/// The handler of [`irq::RESCHEDULE`]: another CPU woke a thread that is bound to us. An idle loop looks for it anyway.
+/// The handler of [`irq::RESCHEDULE`]: another CPU woke a thread of ours. An idle loop looks for it anyway.
 pub fn notice() {
     let cpu = cpu::this_cpu();
     BOARD.lock().set_alarm(cpu.number, cpu.running());
@@ -226,14 +240,43 @@ pub fn settle(ticks: Option<u64>) {
     }
 }
 
+/// Lets the caller act as `task` from now on, and only CPU `bound` run it, or any; goes there.
+pub fn act_as(task: &Task, bound: Option<usize>) {
+    give_away(|board, thread| {
+        TASKS[usize::from(thread.0)].store(task.pid(), Relaxed);
+        board.queue.act_as(thread, task.pid());
+        let leaves = board.queue.bind(thread, bound.map(|cpu| cpu as u8));
+        if leaves {
+            board.queue.yield_now(thread);
+            board.tell_cpu_of(thread);
+        }
+        leaves
+    });
+}
+
+/// Lets this CPU have threads.
+pub fn join() {
+    queue(|queue| queue.set_online(cpu::this_cpu().number as u8, timer::uptime_ns()));
+}
+
+/// What is known about `thread`; `None` if there is no such thread.
+pub fn info(thread: ThreadId) -> Option<ThreadInfo> {
+    queue(|queue| queue.info(thread, timer::uptime_ns()))
+}
+
+/// How long CPU `cpu` has been busy and idle; `None` if it is not online.
+pub fn time(cpu: usize) -> Option<CpuTime> {
+    queue(|queue| queue.time(cpu as u8, timer::uptime_ns()))
+}
+
 fn yield_now() {
-    give_away(|queue, thread| {
-        queue.yield_now(thread);
+    give_away(|board, thread| {
+        board.queue.yield_now(thread);
         true
     });
 }
 
-/// The task that `thread` was started for; none for the boot thread, which acts as whom its user chose.
+/// The task that `thread` acts as; none for the boot thread before its first command.
 fn task_of(thread: ThreadId) -> Option<&'static Task> {
     crate::machine::tasks().by_pid(TASKS[usize::from(thread.0)].load(Relaxed))
 }
@@ -270,7 +313,7 @@ impl Scheduler for Threads {
 
     fn schedule(&self, timeout: Option<u64>) -> u64 {
         let deadline = timeout.map(|ticks| timer::uptime_ns() + ticks * JIFFY_NS);
-        give_away(|queue, thread| queue.block(thread, deadline));
+        give_away(|board, thread| board.queue.block(thread, deadline));
         deadline.map_or(0, |deadline| deadline.saturating_sub(timer::uptime_ns()) / JIFFY_NS)
     }
 
@@ -290,6 +333,7 @@ impl Scheduler for Threads {
     }
 
     fn cond_resched(&self) {
+        lockup::touch();
         if self.need_resched() {
             yield_now();
         }

@@ -50,6 +50,40 @@ impl fmt::Debug for PhysAddr {
     }
 }
 
+/// An address in the kernel's own address space, in bytes. RAM that the linear map covers has its physical address there
+/// too; all else is mapped page by page ([`crate::mm::pgtable`]).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct VirtAddr(pub u64);
+
+impl VirtAddr {
+    /// Where the linear map has `addr`. Linux: `__va`.
+    pub const fn linear(addr: PhysAddr) -> VirtAddr {
+        VirtAddr(addr.0)
+    }
+
+    /// The address `bytes` bytes further on.
+    pub const fn add(self, bytes: u64) -> VirtAddr {
+        VirtAddr(self.0 + bytes)
+    }
+
+    /// Whether a page starts here.
+    pub const fn is_page_aligned(self) -> bool {
+        self.0 & (PAGE_SIZE - 1) == 0
+    }
+}
+
+impl fmt::Display for VirtAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#018x}", self.0)
+    }
+}
+
+impl fmt::Debug for VirtAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "virt {:#x}", self.0)
+    }
+}
+
 /// A page frame number: a physical address divided by the page size.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Pfn(pub u64);

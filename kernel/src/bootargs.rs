@@ -8,6 +8,7 @@
 //! Linux does more: module parameters, and everything after ` -- ` goes to init.
 
 mod size;
+mod slub;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -20,6 +21,7 @@ use crate::mmzone::{Profile, ZoneType};
 use crate::quirks::{QuirkError, Quirks};
 
 pub use size::{SizeError, parse_size};
+pub use slub::{KmallocProfile, SlubDebug};
 pub use words::{Word, words};
 
 /// Bytes of the line at most. Linux: `COMMAND_LINE_SIZE`.
@@ -69,10 +71,16 @@ pub struct BootArgs<'a> {
     pub nr_cpus: Option<usize>,
     /// `maxcpus=`: processors that are started at boot, at most.
     pub max_cpus: Option<usize>,
+    /// `watchdog_thresh=`: seconds until a processor counts as stuck; 0: never.
+    pub watchdog_thresh: Option<u64>,
     /// `page_owner=on`.
     pub page_owner: bool,
     /// `page_poison=1`.
     pub page_poison: bool,
+    /// `kmalloc=`: the sizes that `kmalloc` has caches for.
+    pub kmalloc: KmallocProfile,
+    /// `slub_debug`.
+    pub slub_debug: SlubDebug<'a>,
     /// `cma=`.
     pub cma: Option<CmaArg>,
     /// `quirk.NAME=`.
@@ -117,6 +125,10 @@ pub const BOOT_ARGS: &[BootArg] = &[
     }),
     arg("kernelcore", "SIZE|NN%", "keep so much memory out of the zone Movable", |args, _, value| {
         args.kernelcore = Some(parse_core(required(value)?)?);
+        Ok(())
+    }),
+    arg("kmalloc", "arm64|generic", "the sizes of kmalloc: 128 to 8k, or 8 to 8k with 96 and 192", |args, _, value| {
+        args.kmalloc = parse_kmalloc(required(value)?)?;
         Ok(())
     }),
     arg("loglevel", "N", "print messages of a level below N, 0 to 8", |args, _, value| {
@@ -173,14 +185,25 @@ pub const BOOT_ARGS: &[BootArg] = &[
         args.semihosting = parse_switch(value)?;
         Ok(())
     }),
+    arg("slub_debug", SLUB_DEBUG, "check slabs: F objects, Z redzones, P poison; O keeps orders", |args, _, value| {
+        let (debug, odd) = SlubDebug::parse(value);
+        args.slub_debug = debug;
+        odd.map_or(Ok(()), |letter| Err(Problem::SlubLetter(letter)))
+    }),
     arg("sysctl.vm.", "VALUE", "write VALUE to /proc/sys/vm before the first prompt", |_, _, value| {
         required(value)?;
+        Ok(())
+    }),
+    arg("watchdog_thresh", "N", "call a processor stuck after N seconds, 0 to 60; 0: never", |args, _, value| {
+        args.watchdog_thresh = Some(parse_threshold(required(value)?)?);
         Ok(())
     }),
     arg("zones", ZONES, "the zones to have, and their sizes", |args, _, value| parse_zones(args, required(value)?)),
 ];
 
 const ZONES: &str = "arm64-5.0|arm64-5.5|x86-32|full[:dma=SIZE,dma32=SIZE,highmem=SIZE]";
+
+const SLUB_DEBUG: &str = "[FZPO|-][,CACHE...]";
 
 const fn arg(name: &'static str, values: &'static str, about: &'static str, set: Set) -> BootArg {
     BootArg { name, values, about, set }
@@ -191,7 +214,7 @@ impl<'a> BootArgs<'a> {
     pub fn parse(line: &'a str) -> BootArgs<'a> {
         let mut args = BootArgs { line, ..BootArgs::default() };
         for word in words(line) {
-            // A word that is not understood changes nothing; `warnings` tells of it.
+            // What is not understood changes nothing; `warnings` tells of it.
             let _ = args.apply(word);
         }
         args
@@ -242,8 +265,17 @@ fn parse_loglevel(value: &str) -> Result<u8, Problem<'_>> {
     value.parse().ok().filter(|level| *level <= 8).ok_or(Problem::Choice("0 1 2 3 4 5 6 7 8", value))
 }
 
+fn parse_kmalloc(value: &str) -> Result<KmallocProfile, Problem<'_>> {
+    let profile = KmallocProfile::ALL.into_iter().find(|profile| profile.name() == value);
+    profile.ok_or(Problem::Choice("arm64 generic", value))
+}
+
 fn parse_cpus(value: &str) -> Result<usize, Problem<'_>> {
     value.parse().ok().filter(|cpus| *cpus > 0).ok_or(Problem::Cpus(value))
+}
+
+fn parse_threshold(value: &str) -> Result<u64, Problem<'_>> {
+    value.parse().ok().filter(|seconds| *seconds <= 60).ok_or(Problem::Seconds(value))
 }
 
 fn parse_core(value: &str) -> Result<CoreSize, Problem<'_>> {
@@ -312,6 +344,8 @@ pub enum Problem<'a> {
     Size(SizeError),
     /// The value is not a number of processors.
     Cpus(&'a str),
+    /// The value is not 0 to 60 seconds.
+    Seconds(&'a str),
     /// The value is not 0% to 100%.
     Percent(&'a str),
     /// `mirror` needs memory that the firmware mirrors.
@@ -320,6 +354,8 @@ pub enum Problem<'a> {
     NotConfigured(ZoneType, Profile),
     /// The quirk cannot be set so.
     Quirk(QuirkError<'a>),
+    /// `slub_debug` knows no such letter; the others count.
+    SlubLetter(char),
     /// The order of zonelists is not one that Linux ever had.
     ZonelistOrder(&'a str),
 }
@@ -342,10 +378,12 @@ impl fmt::Display for Warning<'_> {
             Problem::Choice(expected, got) => write!(f, "'{got}' is not one of {expected}, ignored"),
             Problem::Size(error) => write!(f, "{error}, ignored"),
             Problem::Cpus(got) => write!(f, "'{got}' is not a number of processors, ignored"),
+            Problem::Seconds(got) => write!(f, "'{got}' is not 0 to 60 seconds, ignored"),
             Problem::Percent(got) => write!(f, "'{got}' is not 0% to 100%, ignored"),
             Problem::Mirror => f.write_str("mirrored memory is unsupported, ignored"),
             Problem::NotConfigured(zone, profile) => write!(f, "{} has no zone {zone}, ignored", profile.name()),
             Problem::Quirk(error) => write!(f, "{error}, ignored"),
+            Problem::SlubLetter(letter) => write!(f, "'{letter}' is not one of F Z P O, skipped"),
             Problem::ZonelistOrder(_) => Ok(()),
         }
     }

@@ -305,7 +305,9 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} is {}, should be {}", self.place, self.what, self.found, self.expected)
+        // A counter that went below 0 is told as what it is.
+        let (found, expected) = (self.found as i64, self.expected as i64);
+        write!(f, "{}: {} is {found}, should be {expected}", self.place, self.what)
     }
 }
 

@@ -152,7 +152,7 @@ impl<'a> DeviceTree<'a> {
     ///
     /// A `stdout-path` that leads nowhere is an error, not a guess; who wants to guess on asks `device(&UARTS)`.
     pub fn console(&self) -> Result<Device<'a>, ConsoleError<'a>> {
-        console::console(self.blocks, self.chosen.stdout)
+        console::console(self.blocks, self.chosen.stdout, self.chosen.serial0)
     }
 
     /// The first enabled device on enabled buses that lists one of `compatible`; an earlier entry of `compatible`

@@ -4,7 +4,7 @@
 //! turns, and a clock that moves when it is read. [`HostMachine::memory`] builds the allocator in them exactly as the
 //! machine does at boot. Pages that nobody wrote cost nothing but their records. Only with the feature `host`.
 
-use crate::sync::atomic::AtomicU8;
+use crate::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 
 use crate::addr::{Order, Pfn, PfnRange, PhysAddr};
@@ -13,6 +13,7 @@ use crate::memblock::{AddrRange, Memblock};
 use crate::mm::kmem_cache::{KmemCache, MAX_CACHES, SlabCaches, SlabConfig};
 use crate::mm::memory::{Env, Memory};
 use crate::mm::mm_init::{self, MetadataSize};
+use crate::mm::mmu::Mmu;
 use crate::mm::page::{Kind, Page, PageFlags, PageState, Pages};
 use crate::mm::page_owner::{OwnerRecord, PageOwners};
 use crate::mm::pageblock::Pageblocks;
@@ -27,6 +28,7 @@ use crate::trace::Ring;
 
 #[cfg(shuttle)]
 pub mod explore;
+mod mmu;
 mod ram;
 mod tables;
 mod threads;
@@ -50,6 +52,8 @@ pub struct HostEnv<'m> {
     ring: Box<Ring<RING_EVENTS>>,
     threads: HostThreads,
     ram: Mutex<Ram>,
+    /// The first page number that is not in the linear map.
+    linear_end: AtomicU64,
     users: Box<Users<'m>>,
     tasks: Box<TaskTable>,
 }
@@ -68,7 +72,8 @@ impl<'m> HostEnv<'m> {
             cpu: HostCpu::default(),
             ring: Box::new(Ring::new()),
             threads: HostThreads::default(),
-            ram: Mutex::default(),
+            ram: Mutex::new(mmu::with_tables()),
+            linear_end: AtomicU64::new(u64::MAX),
             users: Box::new(users),
             tasks: Box::new(TaskTable::new(FIRST_TASK)),
         }
@@ -128,31 +133,42 @@ impl<'m> Env for HostEnv<'m> {
     }
 
     fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
+        self.assert_linear(pfn.add(nr_pages.saturating_sub(1)));
         self.ram(|ram| ram.fill(pfn, nr_pages, byte));
     }
 
     fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
+        self.assert_linear(pfn.add(nr_pages.saturating_sub(1)));
         self.ram(|ram| ram.first_other(pfn, nr_pages, byte))
     }
 
     fn copy_page(&self, from: Pfn, to: Pfn) {
+        self.assert_linear(from.max(to));
         self.ram(|ram| ram.copy(from, to));
     }
 
     fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
+        self.assert_linear(pfn);
         self.ram(|ram| ram.write_words(pfn, word));
     }
 
     fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
+        self.assert_linear(pfn);
         self.ram(|ram| ram.read_words(pfn, word));
     }
 
     fn read_word(&self, addr: PhysAddr) -> u64 {
+        self.assert_linear(addr.pfn());
         self.ram(|ram| ram.read_word(addr))
     }
 
     fn write_word(&self, addr: PhysAddr, word: u64) {
+        self.assert_linear(addr.pfn());
         self.ram(|ram| ram.write_word(addr, word));
+    }
+
+    fn mmu(&self) -> Option<&dyn Mmu> {
+        Some(self)
     }
 
     fn sched(&self) -> &HostThreads {
@@ -267,7 +283,7 @@ impl HostMachine {
         let blocks = Pageblocks::new(&self.pageblocks);
         let mut memory = Memory::new(env, self.pages(), blocks, self.layout.types(), args.quirks);
         memory.page_owners = PageOwners::new(&self.owners);
-        let config = SlabConfig { has_dma: self.layout.types().contains(&ZoneType::Dma), ..SlabConfig::default() };
+        let config = SlabConfig::new(&args, 1, self.layout.types().contains(&ZoneType::Dma));
         memory.slabs = SlabCaches::new(self.slabs.next(), config);
         let nodes: Vec<NodeId> = self.layout.online().map(|(node, _)| node).collect();
         for (cpu, node) in memory.cpu_node.iter_mut().zip(nodes.iter().cycle()) {

@@ -12,19 +12,20 @@
 //!   words         addr, mmzone, reclaim_types, comm, gfp, sync, vmstat, trace
 //!   before        quirks, memblock, devicetree, bootargs, reserved_mem, early, numa, sched,
 //!                 daemon, task
-//!   structures    mm: page, pageblock, list, buddy, pcp, lru, kmem_cache, page_owner
+//!   structures    mm: page, pageblock, list, buddy, pcp, lru, kmem_cache, page_owner, mmu,
+//!                 kmap_slots
 //!   memory        mm: zonelist, zone_sizes, sysctl, compact_state, zone, node, printed,
-//!                 oom_state, memory
+//!                 oom_state, cpuset_state, memory
 //!   in and out    mm: warn, wmark, fragmentation, fallback, reserves, alloc_context, reserve,
-//!                 prep, sleep, fault_inject, cpuset, suitable, wakeup, freelist, workingset,
-//!                 swap, lru_view, fastpath, mm_init
-//!   reports       mm: census; show_mem; mm: warn_alloc
+//!                 sleep, fault_inject, pgtable, highmem, prep, cpuset, mempolicy, suitable, wakeup,
+//!                 freelist, workingset, swap, lru_view, fastpath, mm_init
+//!   reports       mm: census, slab_object, slabinfo; show_mem; mm: warn_alloc
 //!   make room     mm: migrate, compaction, vmscan, drop_caches, oom_kill
 //!   the entry     mm: kswapd, slowpath, page_alloc
 //!   users         mm: raw, content, sparse, tables, users, pc_error, store, rmap, swapfile, page_io,
 //!                 page_wait, dirty_limits, writeback, pagecache, filemap, truncate, mincore,
 //!                 verify, pins, mmap, anon, fault, handles, relocate, shadows, accounts,
-//!                 callbacks, slab, mempool, page_frag
+//!                 callbacks, slab, vmalloc, mempool, page_frag, skb
 //!   views         proc, check, explain, stress
 //! ```
 //!
@@ -38,8 +39,9 @@
 //!   -> Pfn, or AllocError
 //! ```
 //!
-//! Locks: the LRU lock, when it comes, before the zone lock; per-CPU lists before the zone lock. A zone lock is taken
-//! only with interrupts masked, and nothing waits, writes back or prints while holding one.
+//! Locks: [`sync::Class`] lists them from the outermost to the innermost, and debug builds panic at the first one that is
+//! taken out of that order. A lock is taken only with interrupts masked, and nothing waits, writes back or prints while
+//! holding one.
 //!
 //! Linux does more: what happens when the fast path fails comes with the slow path.
 

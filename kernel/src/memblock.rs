@@ -61,6 +61,7 @@ pub struct Memblock {
     memory: RegionList,
     reserved: RegionList,
     movable_node: bool,
+    limit: PhysAddr,
 }
 
 impl Default for Memblock {
@@ -74,7 +75,7 @@ impl Memblock {
     /// No memory, nothing reserved.
     pub const fn new() -> Memblock {
         let (memory, reserved) = (RegionList::new(ListName::Memory), RegionList::new(ListName::Reserved));
-        Memblock { memory, reserved, movable_node: false }
+        Memblock { memory, reserved, movable_node: false, limit: AddrRange::ALL.end }
     }
 
     /// Adds RAM of a node not known yet; what was RAM before keeps its node and flags.
@@ -166,6 +167,12 @@ impl Memblock {
         Ok(())
     }
 
+    /// [`alloc`](Memblock::alloc) stays below `limit` from now on: what is above has no address in the kernel.
+    #[doc(alias = "memblock_set_current_limit")]
+    pub fn set_current_limit(&mut self, limit: PhysAddr) {
+        self.limit = limit;
+    }
+
     /// Finds and reserves: see [`find`](Memblock::find). `NoRoom` when nothing fits.
     #[doc(alias = "memblock_alloc_range_nid")]
     pub fn alloc(
@@ -175,6 +182,7 @@ impl Memblock {
         within: AddrRange,
         node: Option<NodeId>,
     ) -> Result<AddrRange, MemblockError> {
+        let within = AddrRange::new(within.start, within.end.min(self.limit));
         let base = self.find(size, align, within, node).ok_or(MemblockError::NoRoom { size, align, within })?;
         let range = AddrRange::sized(base, size);
         self.reserve(range)?;

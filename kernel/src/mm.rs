@@ -13,6 +13,7 @@ pub mod compact_state;
 pub mod zone;
 
 pub mod fallback;
+pub mod kmap_slots;
 pub mod kmem_cache;
 pub mod node;
 pub mod page_owner;
@@ -21,19 +22,26 @@ pub mod wmark;
 pub mod zone_sizes;
 
 pub mod memory;
+pub mod mmu;
 pub use memory::owner;
+pub mod cpuset_state;
 pub mod oom_state;
 pub mod printed;
+pub mod slab_object;
+pub mod slabinfo;
 
 pub mod alloc_context;
 pub mod census;
-pub(crate) mod cpuset;
+pub mod cpuset;
 pub mod fastpath;
 pub mod fault_inject;
 pub mod fragmentation;
 pub mod freelist;
+pub mod highmem;
 pub mod lru_view;
+pub mod mempolicy;
 pub mod mm_init;
+pub mod pgtable;
 pub mod prep;
 pub mod raw;
 pub mod reserve;
@@ -77,6 +85,7 @@ pub mod pins;
 mod relocate;
 mod rmap;
 mod shadows;
+pub mod skb;
 pub mod slab;
 pub mod sparse;
 mod store;
@@ -85,6 +94,7 @@ pub mod tables;
 pub mod truncate;
 pub mod users;
 pub mod verify;
+pub mod vmalloc;
 pub mod writeback;
 
 #[cfg(test)]

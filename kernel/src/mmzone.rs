@@ -246,6 +246,36 @@ impl NodeMask {
         NodeMask(self.0 & other.0)
     }
 
+    /// How many nodes.
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Whether a node is in both.
+    pub const fn intersects(self, other: NodeMask) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The nodes, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = NodeId> + Clone {
+        (0..MAX_NUMNODES as u8).map(NodeId).filter(move |node| self.contains(*node))
+    }
+
+    /// The next node after `node`, and after the last the first. Linux: `next_node_in`.
+    pub fn next_in(self, node: NodeId) -> Option<NodeId> {
+        self.iter().find(|next| next.0 > node.0).or_else(|| self.iter().next())
+    }
+
+    /// The nodes that `text` lists as [`NodeMask`] prints them: `0-1,3`. Linux: `nodelist_parse`.
+    pub fn parse(text: &str) -> Option<NodeMask> {
+        let node = |word: &str| word.parse().ok().filter(|node| *node < MAX_NUMNODES as u8);
+        text.split(',').try_fold(NodeMask(0), |nodes, part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (node(first)?, node(last)?);
+            (first <= last).then(|| (first..=last).fold(nodes, |nodes, node| nodes.with(NodeId(node))))
+        })
+    }
+
     /// Whether every node of `other` is in the set.
     pub const fn contains_all(self, other: NodeMask) -> bool {
         other.0 & !self.0 == 0
@@ -279,5 +309,20 @@ mod tests {
         assert_eq!([0, 1, 0b11, 0b1011, 0b101].map(text), ["", "0", "0-1", "0-1,3", "0,2"]);
         assert_eq!(NodeMask::ALL.to_string(), format!("0-{}", MAX_NUMNODES - 1));
         assert!(NodeMask(3).contains_all(NodeMask(1)) && !NodeMask(1).contains_all(NodeMask(3)));
+    }
+
+    #[test]
+    fn printed_nodes_are_parsed() {
+        (1..16).map(NodeMask).for_each(|nodes| assert_eq!(NodeMask::parse(&nodes.to_string()), Some(nodes)));
+        assert_eq!(NodeMask::parse("1-2,0,2"), Some(NodeMask(0b111)));
+        for bad in ["", "4", "1-", "2-1", "0,", "a", "-1", "0-1-2"] {
+            assert_eq!(NodeMask::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn after_the_last_node_comes_the_first() {
+        let next = |nodes, node| NodeMask(nodes).next_in(NodeId(node)).map(|node| node.0);
+        assert_eq!([next(0b1010, 0), next(0b1010, 1), next(0b1010, 3), next(0, 1)], [Some(1), Some(3), Some(1), None]);
     }
 }

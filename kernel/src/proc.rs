@@ -23,6 +23,7 @@ pub mod pid;
 pub mod slabinfo;
 pub mod sysctl;
 pub mod system;
+pub mod vmallocinfo;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -87,7 +88,7 @@ impl<E: Env> ProcFile<E> {
 const NO_OWNERS: &str = "owners are recorded only when booted with page_owner=on";
 
 /// Every file but those of /proc/sys, by path.
-pub const fn files<E: Env>() -> [ProcFile<E>; 14] {
+pub const fn files<E: Env>() -> [ProcFile<E>; 15] {
     [
         ProcFile::new("/proc/buddyinfo", "free blocks of each order", |world, form, out| {
             buddyinfo::write(world.memory, form, out)
@@ -118,6 +119,9 @@ pub const fn files<E: Env>() -> [ProcFile<E>; 14] {
             slabinfo::write(world.memory, form, out)
         }),
         ProcFile::new("/proc/version", "what this is", |_, form, out| system::write_version(form, out)),
+        ProcFile::new("/proc/vmallocinfo", "the areas of vmalloc", |world, form, out| {
+            vmallocinfo::write(world.memory, form, out)
+        }),
         ProcFile::new("/proc/vmstat", "every counter", |world, form, out| vmstat::write(world.memory, form, out)),
         ProcFile::new("/proc/zoneinfo", "watermarks, sizes, per-CPU lists of each zone", |world, form, out| {
             zoneinfo::write(world.memory, world.nr_cpus, form, out)

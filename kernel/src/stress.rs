@@ -133,7 +133,16 @@ pub fn at_rest<'u, E: Env<Owner = Users<'u>>>(memory: &Memory<'_, E>) -> bool {
 }
 
 /// What a person may do, how often of 1000 times, and with which name.
-type Row<'u, E> = (u32, &'static str, fn(&mut Stress, &Memory<'_, E>, &Current<'_>));
+type Row<'u, E> = (u32, &'static str, Locks, fn(&mut Stress, &Memory<'_, E>, &Current<'_>));
+
+/// Whether what a person does waits for the locks of pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    /// It never does.
+    Leaves,
+    /// It may: whoever holds one lets go of it first, or two persons could wait for each other for ever.
+    Waits,
+}
 
 impl Stress {
     /// Person `id` of those at the machine, whose random numbers start at `seed`.
@@ -142,13 +151,13 @@ impl Stress {
             random: Random::new(seed.wrapping_add(u64::from(id) << 56)),
             id,
             limits,
-            blocks: Bag::new(),
-            objects: Bag::new(),
-            handles: Bag::new(),
-            pins: Bag::new(),
-            locks: Bag::new(),
-            mlocks: Bag::new(),
-            tasks: Bag::new(),
+            blocks: Bag::new(Block::NONE),
+            objects: Bag::new(Object::NONE),
+            handles: Bag::new(0),
+            pins: Bag::new(Place::new(0, 0)),
+            locks: Bag::new(Place::new(0, 0)),
+            mlocks: Bag::new((0, Place::new(0, 0))),
+            tasks: Bag::new(0),
             spawned: 0,
             held: 0,
             eagerness: 50,
@@ -158,29 +167,30 @@ impl Stress {
 
     /// What a person may do, and how often of 1000 times.
     const fn table<'u, E: Env<Owner = Users<'u>>>() -> [Row<'u, E>; 22] {
+        use Locks::{Leaves, Waits};
         [
-            (200, "blocks", Stress::work_on_blocks),
-            (120, "objects", Stress::work_on_objects),
-            (60, "handles", Stress::work_on_handles),
-            (150, "read", Stress::read),
-            (20, "readahead", Stress::readahead),
-            (100, "write", Stress::write),
-            (90, "map", Stress::map),
-            (30, "mlock", Stress::mlock),
-            (20, "pin", Stress::pin),
-            (10, "lock", Stress::lock),
-            (2, "truncate", Stress::truncate),
-            (2, "drop", Stress::drop_caches),
-            (2, "sync", Stress::sync),
-            (40, "populate", Stress::populate),
-            (100, "touch", Stress::touch_anon),
-            (20, "free anon", Stress::free_anon),
-            (3, "kill", Stress::kill),
-            (8, "flags", Stress::change_flags),
-            (3, "swapon", Stress::swapon),
-            (5, "sysctl", Stress::write_sysctl),
-            (3, "compact", Stress::compact),
-            (12, "daemons", Stress::play_with_daemons),
+            (200, "blocks", Leaves, Stress::work_on_blocks),
+            (120, "objects", Leaves, Stress::work_on_objects),
+            (60, "handles", Leaves, Stress::work_on_handles),
+            (150, "read", Waits, Stress::read),
+            (20, "readahead", Waits, Stress::readahead),
+            (100, "write", Waits, Stress::write),
+            (90, "map", Waits, Stress::map),
+            (30, "mlock", Waits, Stress::mlock),
+            (20, "pin", Leaves, Stress::pin),
+            (10, "lock", Leaves, Stress::lock),
+            (2, "truncate", Waits, Stress::truncate),
+            (2, "drop", Waits, Stress::drop_caches),
+            (2, "sync", Waits, Stress::sync),
+            (40, "populate", Leaves, Stress::populate),
+            (100, "touch", Leaves, Stress::touch_anon),
+            (20, "free anon", Leaves, Stress::free_anon),
+            (3, "kill", Leaves, Stress::kill),
+            (8, "flags", Leaves, Stress::change_flags),
+            (3, "swapon", Leaves, Stress::swapon),
+            (5, "sysctl", Leaves, Stress::write_sysctl),
+            (3, "compact", Waits, Stress::compact),
+            (12, "daemons", Leaves, Stress::play_with_daemons),
         ]
     }
 
@@ -194,9 +204,12 @@ impl Stress {
         let current = Current::new(task, cpu);
         let table = Stress::table::<E>();
         let mut drawn = self.random.below(1000) as u32;
-        for (weight, name, act) in table {
+        for (weight, name, locks, act) in table {
             if drawn < weight {
                 self.last = name;
+                if locks == Locks::Waits {
+                    self.unlock_all(memory);
+                }
                 act(self, memory, &current);
                 return;
             }
@@ -227,11 +240,15 @@ impl Stress {
 
     /// Lets go of what others would wait for.
     pub fn let_go<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
-        while let Some(place) = self.locks.pop() {
-            self.unlock(memory, place);
-        }
+        self.unlock_all(memory);
         while let Some(place) = self.pins.pop() {
             self.unpin(memory, current, place);
+        }
+    }
+
+    fn unlock_all<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>) {
+        while let Some(place) = self.locks.pop() {
+            self.unlock(memory, place);
         }
     }
 

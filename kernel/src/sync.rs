@@ -6,8 +6,10 @@
 //!
 //! Under `--cfg shuttle` atomics, locks and masks tell `host::explore` where another thread may run.
 //!
+//! [`Class`] says in which order they are taken, and debug builds hold everybody to it ([`order`]).
+//!
 //! Linux: `local_irq_save`, `spin_lock_irqsave`, `this_cpu_ptr`.
-//! Linux does more: sleeping locks, lockdep, and locks that need no masking.
+//! Linux does more: sleeping locks, and locks that need no masking.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -21,8 +23,12 @@ use atomic::{AtomicBool, Ordering};
 use explored::{SpinMutex, SpinMutexGuard};
 
 pub mod atomic;
+pub mod call;
 #[cfg(shuttle)]
 mod explored;
+pub mod order;
+
+pub use order::Class;
 
 /// The CPU as locks see it: its number and its interrupt mask.
 ///
@@ -39,6 +45,10 @@ pub unsafe trait LocalIrq {
 
     /// Number of the CPU that runs the caller; below [`NR_CPUS`].
     fn cpu(&self) -> usize;
+
+    /// What the CPU that runs the caller holds.
+    #[cfg(debug_assertions)]
+    fn held_locks(&self) -> &order::HeldLocks;
 
     /// Masks interrupts until the pin is dropped.
     #[inline(always)]
@@ -61,6 +71,13 @@ impl<I: LocalIrq + ?Sized> Pin<'_, I> {
     pub fn cpu(&self) -> usize {
         self.cpu
     }
+
+    /// Notes that a lock of `class` is taken.
+    #[cfg(debug_assertions)]
+    #[track_caller]
+    fn take(&self, class: Class) -> order::Token<'_> {
+        self.irq.held_locks().take(class)
+    }
 }
 
 impl<I: LocalIrq + ?Sized> Drop for Pin<'_, I> {
@@ -71,48 +88,74 @@ impl<I: LocalIrq + ?Sized> Drop for Pin<'_, I> {
 }
 
 /// Data behind a spin lock that is held only with interrupts masked.
-pub struct SpinLock<T>(SpinMutex<T>);
+pub struct SpinLock<T> {
+    data: SpinMutex<T>,
+    #[cfg(debug_assertions)]
+    class: Class,
+}
 
 impl<T> SpinLock<T> {
-    /// An unlocked lock.
-    pub const fn new(value: T) -> SpinLock<T> {
-        SpinLock(SpinMutex::new(value))
+    /// An unlocked lock, which is taken in the order that `class` says.
+    #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "only debug builds check the order"))]
+    pub const fn new(class: Class, value: T) -> SpinLock<T> {
+        SpinLock {
+            data: SpinMutex::new(value),
+            #[cfg(debug_assertions)]
+            class,
+        }
     }
 
     /// Waits for the lock. The guard gives it back; the pin must outlive the guard.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, when the CPU holds a lock that is to be taken after this one.
     #[inline(always)]
-    pub fn lock<'p, I: LocalIrq + ?Sized>(&'p self, _pin: &'p Pin<'_, I>) -> SpinGuard<'p, T> {
-        SpinGuard(self.0.lock())
+    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "only debug builds check the order"))]
+    pub fn lock<'p, I: LocalIrq + ?Sized>(&'p self, pin: &'p Pin<'_, I>) -> SpinGuard<'p, T> {
+        #[cfg(debug_assertions)]
+        let token = pin.take(self.class);
+        #[cfg(not(debug_assertions))]
+        let token = order::Token::new();
+        SpinGuard { data: self.data.lock(), _token: token }
     }
 
     /// The data, without locking: the exclusive borrow proves that nobody else can reach it.
     pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
+        self.data.get_mut()
     }
 }
 
 /// The right to use what a [`SpinLock`] protects.
-pub struct SpinGuard<'p, T>(SpinMutexGuard<'p, T>);
+pub struct SpinGuard<'p, T> {
+    data: SpinMutexGuard<'p, T>,
+    _token: order::Token<'p>,
+}
 
 impl<T> Deref for SpinGuard<'_, T> {
     type Target = T;
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        &self.0
+        &self.data
     }
 }
 
 impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+        &mut self.data
     }
 }
 
 /// One `T` for each CPU, used by that CPU alone, without any atomic read-modify-write; and beside it an `S` that
 /// everyone may look at.
-pub struct PerCpu<T, S = ()>([Cell<T, S>; NR_CPUS]);
+pub struct PerCpu<T, S = ()> {
+    cells: [Cell<T, S>; NR_CPUS],
+    #[cfg(debug_assertions)]
+    class: Class,
+}
 
 /// One CPU's values, on cache lines of their own.
 #[repr(align(64))]
@@ -128,48 +171,61 @@ struct Cell<T, S> {
 unsafe impl<T: Send, S: Sync> Sync for PerCpu<T, S> {}
 
 impl<T, S> PerCpu<T, S> {
-    /// Values for each CPU, made by `init` from its number.
-    pub fn new(mut init: impl FnMut(usize) -> (T, S)) -> PerCpu<T, S> {
-        PerCpu(core::array::from_fn(|cpu| {
-            let (value, shared) = init(cpu);
-            Cell { value: UnsafeCell::new(value), borrowed: AtomicBool::new(false), shared }
-        }))
+    /// Values for each CPU, made by `init` from its number, which are borrowed in the order that `class` says.
+    #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "only debug builds check the order"))]
+    pub fn new(class: Class, mut init: impl FnMut(usize) -> (T, S)) -> PerCpu<T, S> {
+        PerCpu {
+            cells: core::array::from_fn(|cpu| {
+                let (value, shared) = init(cpu);
+                Cell { value: UnsafeCell::new(value), borrowed: AtomicBool::new(false), shared }
+            }),
+            #[cfg(debug_assertions)]
+            class,
+        }
     }
 
     /// The values of the CPU that `pin` names, until the guard is dropped.
     ///
     /// # Panics
     ///
-    /// When the caller has a guard of them already.
+    /// When the caller has a guard of them already; in debug builds, when it holds what is to be taken after them.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn local<'p, I: LocalIrq + ?Sized>(&'p self, pin: &'p Pin<'_, I>) -> LocalGuard<'p, T, S> {
-        let cell = &self.0[pin.cpu() % NR_CPUS];
+        let cell = &self.cells[pin.cpu() % NR_CPUS];
         if cell.borrow() {
             borrowed_twice(pin.cpu());
         }
-        LocalGuard(cell)
+        #[cfg(debug_assertions)]
+        let token = pin.take(self.class);
+        #[cfg(not(debug_assertions))]
+        let token = order::Token::new();
+        LocalGuard { cell, _token: token }
     }
 
     /// What everyone may look at of CPU `cpu`.
     #[inline(always)]
     pub fn shared(&self, cpu: usize) -> &S {
-        &self.0[cpu].shared
+        &self.cells[cpu].shared
     }
 
     /// What everyone may look at, of all CPUs.
     pub fn iter(&self) -> impl Iterator<Item = &S> {
-        self.0.iter().map(|cell| &cell.shared)
+        self.cells.iter().map(|cell| &cell.shared)
     }
 }
 
 /// The right of one CPU to use its value of a [`PerCpu`].
-pub struct LocalGuard<'p, T, S>(&'p Cell<T, S>);
+pub struct LocalGuard<'p, T, S> {
+    cell: &'p Cell<T, S>,
+    _token: order::Token<'p>,
+}
 
 impl<'p, T, S> LocalGuard<'p, T, S> {
     /// What everyone may look at of this CPU.
     #[inline(always)]
     pub fn shared(&self) -> &'p S {
-        &self.0.shared
+        &self.cell.shared
     }
 }
 
@@ -179,7 +235,7 @@ impl<T, S> Deref for LocalGuard<'_, T, S> {
     #[inline(always)]
     fn deref(&self) -> &T {
         // SAFETY: `borrow` said that this is the only guard of the cell, and a guard lends the value as it is lent.
-        unsafe { &*self.0.value.get() }
+        unsafe { &*self.cell.value.get() }
     }
 }
 
@@ -187,14 +243,14 @@ impl<T, S> DerefMut for LocalGuard<'_, T, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as for `deref`; the exclusive borrow of the guard makes this the only reference.
-        unsafe { &mut *self.0.value.get() }
+        unsafe { &mut *self.cell.value.get() }
     }
 }
 
 impl<T, S> Drop for LocalGuard<'_, T, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.borrowed.store(false, Ordering::Release);
+        self.cell.borrowed.store(false, Ordering::Release);
     }
 }
 
@@ -227,6 +283,8 @@ impl<T, S> Cell<T, S> {
 pub struct HostCpu {
     cpu: core::sync::atomic::AtomicUsize,
     masked: core::sync::atomic::AtomicUsize,
+    #[cfg(debug_assertions)]
+    held: order::HeldLocks,
     #[cfg(shuttle)]
     mask: explored::Mask,
 }
@@ -269,6 +327,11 @@ unsafe impl LocalIrq for HostCpu {
     fn cpu(&self) -> usize {
         self.cpu.load(Ordering::Relaxed)
     }
+
+    #[cfg(debug_assertions)]
+    fn held_locks(&self) -> &order::HeldLocks {
+        &self.held
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +341,7 @@ mod tests {
     #[test]
     fn a_cell_belongs_to_one_cpu() {
         let env = HostCpu::default();
-        let cells = PerCpu::new(|cpu| (cpu * 10, ()));
+        let cells = PerCpu::new(Class::CpuPages, |cpu| (cpu * 10, ()));
         env.set_cpu(3);
         *cells.local(&env.pin()) += 1;
         env.set_cpu(0);
@@ -291,7 +354,7 @@ mod tests {
     #[should_panic(expected = "borrowed twice")]
     fn a_cell_is_not_borrowed_twice() {
         let env = HostCpu::default();
-        let cells = PerCpu::new(|_| (0, ()));
+        let cells = PerCpu::new(Class::CpuPages, |_| (0, ()));
         let pin = env.pin();
         let _first = cells.local(&pin);
         let _second = cells.local(&pin);

@@ -8,7 +8,7 @@
 //!
 //! Linux does more: nearly everything; here a task has no address space, no files and no scheduler.
 
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use core::fmt;
 
 use bitflags::bitflags;
@@ -19,10 +19,12 @@ use crate::mmzone::NodeMask;
 
 mod mm;
 mod oom;
+mod placement;
 mod table;
 
 pub use mm::{Mm, MmFlags, MmapWrite};
 pub use oom::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, OomMarks};
+pub use placement::{Mempolicy, Placement, PolicyError};
 pub use table::{MAX_TASKS, TaskError, TaskTable};
 
 bitflags! {
@@ -162,12 +164,15 @@ pub enum TaskKind {
 /// A task.
 #[derive(Default)]
 pub struct Task {
+    /// Somebody makes the task of this slot, or made it.
+    taken: AtomicBool,
     alive: AtomicBool,
     pid: u16,
     comm: [AtomicU64; 2],
     flags: AtomicU32,
     realtime: AtomicBool,
-    mems_allowed: AtomicU8,
+    /// One more than the number of the only CPU that may run it; 0: any may.
+    bound_cpu: AtomicU8,
     sigkill: AtomicBool,
     uid: AtomicU32,
     parent: AtomicU16,
@@ -181,6 +186,8 @@ pub struct Task {
     pub mm: Mm,
     /// What the OOM killer notes about it.
     pub oom: OomMarks,
+    /// Where it may take memory, and where it would like to.
+    pub placement: Placement,
 }
 
 /// Flags that a task has for a while; dropped, they are what they were before. Linux: `memalloc_noreclaim_save`,
@@ -308,9 +315,11 @@ impl Task {
         TaskFlags::from_bits_retain(self.flags.load(Relaxed))
     }
 
-    /// Sets `set` and clears `clear`.
+    /// Sets `set` and clears `clear`, in one step: an interrupt handler, or a person at another CPU, changes other flags.
     pub fn change_flags(&self, set: TaskFlags, clear: TaskFlags) {
-        self.flags.store(((self.flags() - clear) | set).bits(), Relaxed);
+        let changed = |flags| Some(flags & !clear.bits() | set.bits());
+        // Never fails, for there is always something to write.
+        let _ = self.flags.fetch_update(Relaxed, Relaxed, changed);
     }
 
     /// Whether the task has a real-time priority. Linux: `rt_task`.
@@ -345,7 +354,17 @@ impl Task {
 
     /// Nodes whose memory the task may use.
     pub fn mems_allowed(&self) -> NodeMask {
-        NodeMask(self.mems_allowed.load(Relaxed))
+        self.placement.mems_allowed()
+    }
+
+    /// The only CPU that may run the task, if there is one. Linux: `cpus_allowed`.
+    pub fn bound_cpu(&self) -> Option<usize> {
+        usize::from(self.bound_cpu.load(Relaxed)).checked_sub(1)
+    }
+
+    /// Lets only CPU `cpu` run the task, or any. Linux: `set_cpus_allowed_ptr`.
+    pub fn bind_cpu(&self, cpu: Option<usize>) {
+        self.bound_cpu.store(cpu.map_or(0, |cpu| cpu as u8 + 1), Relaxed);
     }
 
     /// Makes a task of a free slot.
@@ -359,7 +378,8 @@ impl Task {
         let flags = if is_kernel { TaskFlags::PF_KTHREAD } else { TaskFlags::empty() };
         self.flags.store(flags.bits(), Relaxed);
         self.realtime.store(kind == TaskKind::RealTime, Relaxed);
-        self.mems_allowed.store(NodeMask::ALL.0, Relaxed);
+        self.placement.reset();
+        self.bind_cpu(None);
         self.sigkill.store(false, Relaxed);
         self.reclaimed_slab.store(0, Relaxed);
         self.fail_nth.store(0, Relaxed);
@@ -368,7 +388,34 @@ impl Task {
         self.born.store(born, Relaxed);
         self.mm.reset();
         self.oom.reset();
-        self.alive.store(true, Relaxed);
+        self.alive.store(true, SeqCst);
+    }
+}
+
+/// A task in hand: it may end meanwhile, but its number is not given to another one. Linux: `get_task_struct`.
+#[must_use]
+pub struct PinnedTask<'t>(&'t Task);
+
+impl<'t> PinnedTask<'t> {
+    /// Takes a task in hand that the caller has just found; `None` if it has ended since, and perhaps is another one.
+    fn new(task: &'t Task, born: u64) -> Option<PinnedTask<'t>> {
+        task.oom.pin();
+        let pinned = PinnedTask(task);
+        (task.alive.load(SeqCst) && task.born.load(Relaxed) == born).then_some(pinned)
+    }
+}
+
+impl core::ops::Deref for PinnedTask<'_> {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        self.0
+    }
+}
+
+impl Drop for PinnedTask<'_> {
+    fn drop(&mut self) {
+        self.0.oom.unpin();
     }
 }
 

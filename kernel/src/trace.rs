@@ -13,6 +13,7 @@ use core::fmt;
 mod fields;
 pub mod reasons;
 
+pub mod alloc_flags;
 pub mod compaction;
 pub mod decision;
 pub mod kmem;

@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use kernel::mm::memory::{Env, Memory};
 use kernel::mm::pc_error::PcError;
 use kernel::mm::users::Users;
-use kernel::task::{Context, Current, TaskTable};
+use kernel::task::{Context, Current, TaskFlags, TaskTable};
 
 use crate::arg::{Arg, Arguments};
 use crate::cmd;
@@ -136,17 +136,21 @@ impl<'a, M: Machine> Call<'_, 'a, M> {
         self.shell.current()
     }
 
-    /// Calls into the kernel, in the session's context.
+    /// Calls into the kernel, in the session's context. A softirq has no `PF_MEMALLOC` but what it sets itself.
     pub fn kernel<R>(&mut self, f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'static>) -> R) -> R {
         let (memory, current) = (self.shell.machine.memory(), self.current());
-        if current.context() == Context::Task {
-            return f(memory, &current);
-        }
-        let (mut f, mut result) = (Some(f), None);
+        let own = if self.shell.session.memalloc { TaskFlags::PF_MEMALLOC } else { TaskFlags::empty() };
+        let handler = |current: Current<'static>| {
+            let _scope = current.task.scope(own);
+            f(memory, &current)
+        };
+        let (mut handler, mut result) = (Some(handler), None);
         self.shell.machine.in_context(current.context(), &mut || {
-            if let Some(f) = f.take() {
-                result = Some(f(memory, &current));
-            }
+            let Some(handler) = handler.take() else { return };
+            result = Some(match current.context() {
+                Context::SoftIrq => current.serve_softirq(handler),
+                _ => handler(current),
+            });
         });
         result.expect("Machine::in_context runs what it is given")
     }

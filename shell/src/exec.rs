@@ -202,7 +202,10 @@ impl<M: Machine> Shell<M> {
             trouble.status()
         });
         self.session.status = status;
-        self.settle();
+        // Who presses ^C wants the prompt now, whatever jobs have to do.
+        if status != Status::INTERRUPTED {
+            self.settle();
+        }
         if self.session.depth == 0 {
             self.bury();
         }
@@ -226,6 +229,7 @@ impl<M: Machine> Shell<M> {
         if redirection.is_some() && command.name != "echo" && !passes_on {
             return Err(Trouble::Usage("only echo writes to a file"));
         }
+        self.machine.act_as(self.acting_task());
         (command.run)(&mut Call { shell: self, args, redirection })
     }
 

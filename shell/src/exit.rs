@@ -45,7 +45,8 @@ impl<M: Machine> Shell<M> {
     /// Calls off jobs whose task must die, and lets them notice.
     fn call_off_dying(&mut self) {
         let env = &self.machine.memory().env;
-        let must_die = |job: &&Job| !job.is_over() && env.tasks().by_pid(job.pid).is_some_and(Task::is_dying);
+        let must_die =
+            |job: &&Job| !job.is_over() && env.tasks().by_pid(job.pid(&self.machine)).is_some_and(Task::is_dying);
         let mut any = false;
         for job in self.session.jobs.iter().filter(must_die) {
             job.call_off(env.sched());
@@ -58,7 +59,7 @@ impl<M: Machine> Shell<M> {
 
     fn next_dead(&self) -> Option<&'static Task> {
         // What a job leaves is the task's, too.
-        let runs = |task: &Task| self.session.jobs.iter().any(|job| job.pid == task.pid());
+        let runs = |task: &Task| self.session.jobs.iter().any(|job| job.pid(&self.machine) == task.pid());
         let tasks = self.machine.memory().env.tasks();
         tasks.iter().find(|task| task.is_dying() && may_die(task) && !runs(task))
     }

@@ -129,6 +129,12 @@ impl Handles {
         self.last
     }
 
+    /// Gives out the next number for something that is no block. [`Handles::reserve`] was called for it.
+    pub fn skip(&mut self) -> u32 {
+        self.push_slot(Slot::EMPTY);
+        self.last
+    }
+
     /// Gives out the next number, for which there is room; its chunk.
     fn push_slot(&mut self, slot: Slot) -> &mut Chunk {
         self.last += 1;
@@ -313,6 +319,15 @@ mod tests {
         second.push(held(7));
         let moved = Moved { old: (1001, 1001), new: (1101, 1101) };
         assert_eq!(handles.absorb(&mut second), (Some(moved), Ok(())));
+    }
+
+    #[test]
+    fn numbers_can_be_somebody_elses() {
+        let mut handles = filled(2);
+        handles.reserve().unwrap();
+        assert_eq!((handles.skip(), handles.get(3), handles.len()), (3, None, 2));
+        handles.reserve().unwrap();
+        assert_eq!((handles.push(held(4)), handles.next_from(3)), (4, Some((4, held(4)))));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kernel::host::{self, HostEnv};
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::iomem;
-use kernel::sched::{Scheduler, ThreadId};
+use kernel::sched::{CpuTime, Scheduler, ThreadId, ThreadInfo};
 use kernel::task::{Context, Task};
 
 use crate::exec::Shell;
@@ -154,7 +154,7 @@ impl HostMachine {
     /// Presses ^C when so many ticks of the machine's time have passed.
     pub fn interrupt_after(&mut self, ticks: u64) {
         let threads = self.memory.env.threads();
-        self.threads.spawn(move || {
+        self.threads.spawn(0, move || {
             threads.prepare_to_sleep();
             threads.schedule(Some(ticks));
             threads.set_interrupted(true);
@@ -191,6 +191,21 @@ impl Machine for HostMachine {
         0
     }
 
+    fn act_as(&mut self, task: &'static Task) {
+        self.job = self.job.map(|_| task);
+        // The shell's own thread belongs to the one CPU there is, as on a board to the first.
+        let home = if self.job.is_some() { None } else { Some(0) };
+        self.memory.env.threads().act_as(task.pid(), task.bound_cpu().or(home));
+    }
+
+    fn thread(&self, thread: ThreadId) -> Option<ThreadInfo> {
+        self.memory.env.threads().info(thread)
+    }
+
+    fn cpu_time(&self, cpu: usize) -> Option<CpuTime> {
+        self.memory.env.threads().time(cpu)
+    }
+
     fn console(&mut self) -> &mut HostConsole {
         &mut self.console
     }
@@ -220,7 +235,7 @@ impl Machine for HostMachine {
 
     fn spawn(&mut self, task: &'static Task, body: Body<HostMachine>) -> Option<ThreadId> {
         let machine = self.of_job(task);
-        Some(self.threads.spawn(move || body(machine)))
+        Some(self.threads.spawn(task.pid(), move || body(machine)))
     }
 
     fn in_context(&mut self, _context: Context, f: &mut dyn FnMut()) {

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use kernel::mm::memory::{Env, Memory};
 use kernel::sched::{HZ, Scheduler, ThreadId, WaitQueue};
-use kernel::sync::SpinLock;
+use kernel::sync::{Class, SpinLock};
 
 use crate::capture::Capture;
 use crate::exec::Shell;
@@ -66,7 +66,7 @@ pub struct Job {
     /// The number that people call it by, from 1.
     pub number: u8,
     /// Number of the task that it was started as.
-    pub pid: u16,
+    pid: u16,
     thread: ThreadId,
     shared: Arc<Shared>,
     /// What is left of it although it was told: blocks that wait for room in the shell's heap.
@@ -77,6 +77,12 @@ impl Job {
     /// The commands, as they were typed.
     pub fn line(&self) -> &str {
         &self.shared.line
+    }
+
+    /// Number of the task that it acts as: the one that it was started as, or another for a while, by `task run`.
+    pub fn pid<M: Machine>(&self, machine: &M) -> u16 {
+        let thread = if self.is_over() { None } else { machine.thread(self.thread) };
+        thread.map_or(self.pid, |thread| thread.pid)
     }
 
     /// Whether it has nothing more to do.
@@ -135,7 +141,7 @@ impl<M: Machine> Shell<M> {
             line: copy(line)?,
             over: AtomicBool::new(false),
             status: AtomicU8::new(0),
-            left: SpinLock::new(None),
+            left: SpinLock::new(Class::Leaf, None),
             end: WaitQueue::new(),
         };
         jobs.try_reserve(1).map_err(|_| Trouble::OutOfHeap)?;

@@ -22,6 +22,7 @@
 
 extern crate alloc;
 
+pub mod areas;
 pub mod arg;
 pub mod capture;
 pub mod cmd;
@@ -37,6 +38,7 @@ pub mod keys;
 pub mod lex;
 pub mod line;
 pub mod machine;
+pub mod objects;
 pub mod paths;
 pub mod session;
 pub mod status;

@@ -12,7 +12,7 @@ use kernel::memblock::Resource;
 use kernel::mm::memory::{Env, Memory};
 use kernel::mm::users::Users;
 use kernel::proc::interrupts::Interrupts;
-use kernel::sched::ThreadId;
+use kernel::sched::{CpuTime, ThreadId, ThreadInfo};
 use kernel::task::{Context, Task};
 
 use crate::capture::Capture;
@@ -49,6 +49,16 @@ pub trait Machine: Sized + Send + 'static {
 
     /// Number of the CPU that runs the shell.
     fn cpu(&self) -> usize;
+
+    /// Notes that the caller's thread acts as `task` from now on, and takes it to the CPU that the task is bound to, if it
+    /// is, or back to where the thread belongs.
+    fn act_as(&mut self, task: &'static Task);
+
+    /// What is known about `thread`; `None` if there is no such thread.
+    fn thread(&self, thread: ThreadId) -> Option<ThreadInfo>;
+
+    /// How long CPU `cpu` has been busy and idle; `None` if it is not online.
+    fn cpu_time(&self, cpu: usize) -> Option<CpuTime>;
 
     /// Where output goes.
     fn console(&mut self) -> &mut Self::Console;

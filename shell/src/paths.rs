@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(entries("/proc/sys"), "vm/");
         assert_eq!(entries("/sys/kernel/debug/extfrag/"), "extfrag_index unusable_index");
         assert!(entries("//proc/.").starts_with("1/ 64/ buddyinfo "));
-        assert_eq!(entries("/proc/64/"), "comm oom_score oom_score_adj status");
+        assert_eq!(entries("/proc/64/"), "comm fail-nth oom_score oom_score_adj status");
         assert_eq!((entries("/proc/7"), entries("/proc/1/comm")), (String::new(), String::new()));
         assert!(entries("/proc").contains(" quirks slabinfo sys/ version "), "{}", entries("/proc"));
         assert_eq!(entries("/proc/buddyinfo"), "");

@@ -1,12 +1,19 @@
 //! What the shell remembers from one command to the next.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use kernel::mm::skb::Net;
+use kernel::mmzone::NR_CPUS;
+use kernel::sched::CpuTime;
 use kernel::task::{Context, Scope, Task, TaskFlags};
 
+use crate::areas::Areas;
+use crate::cmd::mempool::Pool;
 use crate::cmd::vmstat::Snapshot;
 use crate::handles::{Handles, NoRoom};
 use crate::jobs::Job;
+use crate::objects::{Objects, Origin};
 use crate::status::Status;
 
 /// The state of one session.
@@ -14,12 +21,22 @@ use crate::status::Status;
 pub struct Session {
     /// The blocks that it holds.
     pub handles: Handles,
+    /// The objects that it has from slabs and pools.
+    pub objects: Objects,
+    /// The areas that it has from vmalloc.
+    pub areas: Areas,
+    /// The memory pools, by name.
+    pub pools: Vec<Pool>,
+    /// The network, once somebody has used it.
+    pub net: Option<Box<Net<'static>>>,
     /// `$?`.
     pub status: Status,
     /// Number of the task that commands act as; 0: the first.
     pub pid: u16,
     /// The context that commands act in; `ctx` changes it for one command.
     pub context: Context,
+    /// Whether what acts there sets `PF_MEMALLOC` for as long as it acts.
+    pub memalloc: bool,
     /// The scopes that tasks are in.
     pub scopes: Scopes,
     /// Tasks that keep their blocks when they end: a bit for each number below 64, bit 0 for 64.
@@ -30,6 +47,8 @@ pub struct Session {
     pub in_job: bool,
     /// The counters as `vmstat diff` last saw them.
     pub counters: Snapshot,
+    /// The processors' times as `top` last saw them.
+    pub cpu_times: [CpuTime; NR_CPUS],
     /// Whether output may be coloured.
     pub color: bool,
     /// How many commands run inside each other now.
@@ -43,6 +62,26 @@ impl Session {
     pub fn for_job(&self) -> Session {
         let Session { pid, leaky, .. } = *self;
         Session { handles: Handles::behind(self.handles.last()), pid, leaky, in_job: true, ..Session::default() }
+    }
+
+    /// Makes sure that [`Session::next_number`] has one to give.
+    pub fn reserve_number(&mut self) -> Result<(), NoRoom> {
+        self.handles.reserve()
+    }
+
+    /// The next number, for an object or an area. [`Session::reserve_number`] was called for it.
+    pub fn next_number(&mut self) -> u32 {
+        self.handles.skip()
+    }
+
+    /// The command that frees what has this number, if that is no block of pages.
+    pub fn freed_by(&self, number: u32) -> Option<&'static str> {
+        let object = self.objects.get(number as usize).map(|object| match object.origin {
+            Origin::Kmalloc => "kfree",
+            Origin::Cache(_) => "cache free",
+            Origin::Pool(_) => "mempool free",
+        });
+        object.or_else(|| self.areas.get(number).map(|_| "vfree"))
     }
 
     /// Whether task `pid` keeps its blocks when it ends.

@@ -7,7 +7,9 @@
 use core::fmt;
 
 use kernel::addr::{MAX_ORDER, Order};
+use kernel::bootargs::parse_size;
 use kernel::gfp::{Gfp, GfpError, NAMES, ParsedGfp};
+use kernel::mmzone::NodeMask;
 
 /// Why a word is not the value that stands in its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +27,8 @@ pub enum ValueError<'a> {
         /// The most that would be right.
         high: i64,
     },
+    /// No number of bytes.
+    Size(&'a str),
     /// No order from 0 to 10.
     Order(&'a str),
     /// No handle or range of handles.
@@ -33,6 +37,8 @@ pub enum ValueError<'a> {
     Movable(&'a str),
     /// No job.
     Job(&'a str),
+    /// No list of nodes.
+    Nodes(&'a str),
     /// No mask.
     Gfp(GfpError<'a>, Option<Nearest>),
     /// No name of this kind.
@@ -50,11 +56,13 @@ impl fmt::Display for ValueError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ValueError::Number(word) => write!(f, "`{word}` is not a number (decimal, or 0x and hexadecimal)"),
+            ValueError::Size(word) => write!(f, "`{word}` is not a size, as 4096, 0x1000, 64K and 2M are"),
             ValueError::Range { what, word, low, high } => write!(f, "{what} must be {low}..{high}, not {word}"),
             ValueError::Order(word) => write!(f, "order must be 0..{} (MAX_PAGE_ORDER), not {word}", MAX_ORDER - 1),
             ValueError::Handle(word) => write!(f, "`{word}` is not a handle, as #7 and #8..#51 are"),
             ValueError::Movable(word) => write!(f, "`{word}` is not a movable page, as h7, h0..h51 and h1..h51/2 are"),
             ValueError::Job(word) => write!(f, "`{word}` is not a job, as %1 is"),
+            ValueError::Nodes(word) => write!(f, "`{word}` is not a list of nodes, as 0-1,3 is"),
             ValueError::Gfp(error, nearest) => write!(f, "{error}{}", Suggestion(*nearest)),
             ValueError::Unknown { what, word, nearest } => {
                 write!(f, "no {what} `{word}`{}", Suggestion(*nearest))
@@ -81,6 +89,11 @@ pub fn number(word: &str) -> Result<u64, ValueError<'_>> {
     // from_str_radix takes a sign, which is none of ours.
     let signed = digits.starts_with(['+', '-']);
     if signed { None } else { u64::from_str_radix(digits, radix).ok() }.ok_or(ValueError::Number(word))
+}
+
+/// A number of bytes, perhaps in K, M or G.
+pub fn size(word: &str) -> Result<u64, ValueError<'_>> {
+    parse_size(word).map_err(|_| ValueError::Size(word))
 }
 
 /// A number from `low` to `high`, possibly with a minus.
@@ -158,6 +171,11 @@ pub fn movable(word: &str) -> Result<MovableRange, ValueError<'_>> {
 pub fn job(word: &str) -> Result<u8, ValueError<'_>> {
     let number = word.strip_prefix('%').unwrap_or(word).parse();
     number.map_err(|_| ValueError::Job(word))
+}
+
+/// Nodes, `0-1,3`.
+pub fn nodes(word: &str) -> Result<NodeMask, ValueError<'_>> {
+    NodeMask::parse(word).ok_or(ValueError::Nodes(word))
 }
 
 /// A mask in any spelling that the kernel reads.
@@ -303,6 +321,13 @@ mod tests {
         check(number_in("oom_score_adj", "-1000", -1000, 1000), "-1000");
         check(number_in("oom_score_adj", "1001", -1000, 1000), "oom_score_adj must be -1000..1000, not 1001");
         check(number_in("n", "0xffffffffffffffff", 0, 9), "n must be 0..9, not 0xffffffffffffffff");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        check(size("64K"), "65536");
+        check(size("0x10"), "16");
+        check(size("4x"), "`4x` is not a size, as 4096, 0x1000, 64K and 2M are");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const CHECKS: &[(&str, &[&str])] = &[
         ],
     ),
     ("documentation", &["doc", "--quiet", "--workspace", "--exclude", "boot", "--no-deps", "--document-private-items"]),
-    ("documentation of the image", &["doc", "--quiet", "--release", "--package", "boot", "--no-deps", "--target"]),
+    ("documentation of the image", &["doc", "--quiet", "--package", "boot", "--no-deps", "--target"]),
 ];
 
 /// Private items are documented too, so links to them lead somewhere.

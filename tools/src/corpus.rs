@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -36,6 +37,12 @@ struct Entry {
 impl Entry {
     fn name(&self) -> String {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Runs the transcript's commands, as [`session`] does.
+    fn session(&self, place: Place, image: Option<&Path>) -> Result<(String, u8)> {
+        let Transcript { machine, limit, .. } = &self.transcript;
+        session(place, image, machine, &self.transcript.script(), *limit)
     }
 }
 
@@ -88,32 +95,41 @@ fn replay_at(entries: &[&Entry], place: Place) -> Result<Tally> {
     let image = image(place)?;
     let name = |entry: &&Entry| format!("{} on {}", entry.name(), place.name());
     let check = |entry: &&Entry| {
-        let (console, status) = session(entry, place, image.as_deref())?;
+        let (console, status) = entry.session(place, image.as_deref())?;
         entry.transcript.compare(&console, status).map_err(|report| anyhow!(report))
     };
     Ok(tally::parallel(entries, name, check))
 }
 
 /// The image, where the place needs one.
-fn image(place: Place) -> Result<Option<PathBuf>> {
+///
+/// # Errors
+/// When it does not build.
+pub fn image(place: Place) -> Result<Option<PathBuf>> {
     place.machine().map(|_| Ok(build::build(BuildArgs::default())?.image)).transpose()
 }
 
-/// Runs one transcript's commands; returns the console from the first prompt on, and the exit status.
-fn session(entry: &Entry, place: Place, image: Option<&Path>) -> Result<(String, u8)> {
-    let transcript = &entry.transcript;
-    let (Some(kind), Some(image)) = (place.machine(), image) else {
-        return host::run(&transcript.machine, &transcript.script());
-    };
-    let machine = machine(&transcript.machine, kind);
-    let text = transcript.script();
+/// Runs the lines of `text` on the machine with these options; returns the console from the first prompt on, and the exit
+/// status. The host needs no image.
+///
+/// # Errors
+/// When there is no prompt, the machine panics, or is not done in time.
+pub fn session(
+    place: Place,
+    image: Option<&Path>,
+    options: &MachineArgs,
+    text: &str,
+    limit: Duration,
+) -> Result<(String, u8)> {
+    let (Some(kind), Some(image)) = (place.machine(), image) else { return host::run(options, text) };
+    let machine = machine(options, kind);
     let mut console = Vec::new();
-    let script = Script { machine: &machine, image, text: &text, limit: Some(transcript.limit) };
+    let script = Script { machine: &machine, image, text, limit: Some(limit) };
     let finished = guest::run(&script, &mut console)?;
     let console = String::from_utf8_lossy(&console).into_owned();
     match finished.status {
         _ if !finished.prompted => bail!("status {}, and no prompt:\n{}", finished.status, finished.boot),
-        guest::TIMED_OUT => bail!("not done after {} s:\n{console}", transcript.limit.as_secs()),
+        guest::TIMED_OUT => bail!("not done after {} s:\n{console}", limit.as_secs()),
         guest::PANICKED => bail!("the kernel panicked:\n{console}"),
         status => Ok((console, status)),
     }
@@ -132,7 +148,7 @@ fn machine(options: &MachineArgs, kind: Machine) -> MachineArgs {
 /// Replaces what is expected by what the place shows.
 fn accept(entry: &Entry, place: Place) -> Result<()> {
     let image = image(place)?;
-    let (console, _) = session(entry, place, image.as_deref()).with_context(|| entry.name())?;
+    let (console, _) = entry.session(place, image.as_deref()).with_context(|| entry.name())?;
     let text = entry.transcript.accept(&entry.text, &console);
     if text != entry.text {
         fs::write(&entry.path, text)?;

@@ -1,7 +1,7 @@
 //! Runs the expect scripts of `tools/expect`, which use the console as a person does.
 //!
 //! Each script gets QEMU's command line as its arguments and ends with status 0. All of them run on virt; `boot.exp`
-//! runs on every machine that there is.
+//! runs on every machine that there is in its kinds, `forever.exp` on each board.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ use crate::{process, tree, workspace};
 const LIBRARY: &str = "lib";
 /// The script that runs on every machine.
 const EVERYWHERE: &str = "boot";
+/// The script that runs on each board, whose interrupts have other controllers and other latencies.
+const ON_BOARDS: &str = "forever";
 
 /// Options of `expect`.
 #[derive(Args, Clone, Debug, Default)]
@@ -55,7 +57,11 @@ fn plays(names: &[String]) -> Result<Vec<Play>> {
         let name = script.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let chosen = names.is_empty() || names.iter().any(|part| name.contains(part));
         if chosen && name != LIBRARY && script.extension().is_some_and(|extension| extension == "exp") {
-            let machines = if name == EVERYWHERE { machines() } else { vec![("virt", MachineArgs::default())] };
+            let machines = match name.as_str() {
+                EVERYWHERE => machines(),
+                ON_BOARDS => boards(),
+                _ => vec![("virt", MachineArgs::default())],
+            };
             plays.extend(machines.into_iter().map(|(machine, args)| Play {
                 name: format!("expect {name} on {machine}"),
                 script: script.clone(),
@@ -85,6 +91,12 @@ fn machines() -> Vec<(&'static str, MachineArgs)> {
         }
     }
     machines
+}
+
+/// A small machine of each kind.
+fn boards() -> Vec<(&'static str, MachineArgs)> {
+    let plain = machines().into_iter().filter(|(name, _)| ["virt", "raspi4b"].contains(name));
+    plain.map(|(name, machine)| (name, MachineArgs { append: "mem=64M".to_owned(), ..machine })).collect()
 }
 
 /// Runs one script.

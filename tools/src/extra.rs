@@ -1,4 +1,4 @@
-//! Short commands: `bench`, `miri`, `model`, `sd-card`, `board-trees`.
+//! Short commands: `bench`, `miri`, `model`, `stress`, `board-trees`.
 
 use std::fs;
 use std::io::stdout;
@@ -14,14 +14,10 @@ use crate::build::{self, BuildArgs};
 use crate::guest::{self, Script};
 use crate::qemu::MachineArgs;
 use crate::system::System;
-use crate::{process, tree, workspace};
+use crate::{process, workspace};
 
 /// How long `bench` may take.
 const BENCH_LIMIT: Duration = Duration::from_secs(300);
-/// What the Pi's firmware must be told: 64 bits, our image, and a serial console whose clock does not move.
-const CONFIG_TXT: &str = "arm_64bit=1\nkernel=kernel8.img\nenable_uart=1\n";
-/// What the Pi's firmware needs beside that; it is not ours to give.
-const FIRMWARE: [&str; 3] = ["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb"];
 
 /// Runs the shell's `bench` on virt with counted instructions.
 pub fn bench() -> Result<u8> {
@@ -41,7 +37,7 @@ pub fn miri() -> Result<u8> {
     Ok(0)
 }
 
-/// How long the model test goes on.
+/// How long the model test or the stress test goes on.
 #[derive(Args, Clone, Debug)]
 pub struct Campaign {
     /// Operations on all machines together
@@ -61,53 +57,22 @@ pub fn model(campaign: &Campaign) -> Result<u8> {
     Ok(0)
 }
 
+/// Runs the kernel crate's stress test for as long as a campaign.
+pub fn stress(campaign: &Campaign) -> Result<u8> {
+    let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", "stress", "--", "--nocapture"]);
+    // Not the optimiser that a person may have chosen for quick tests: it would take ten times as long.
+    cargo.env("CARGO_PROFILE_TEST_OPT_LEVEL", "3");
+    cargo.env("SLOWPATH_STRESS_OPS", campaign.operations.to_string());
+    cargo.env("SLOWPATH_STRESS_SEED", campaign.seed.to_string());
+    process::show(&mut cargo)?;
+    Ok(0)
+}
+
 /// A directory to fill.
 #[derive(Args, Clone, Debug)]
 pub struct Directory {
     /// The directory
     pub directory: PathBuf,
-}
-
-/// Fills a directory with what goes on the SD card of a Raspberry Pi 4.
-pub fn sd_card(args: &Directory) -> Result<u8> {
-    let image = build::build(BuildArgs::default())?.image;
-    let tree = tree::distribution().map(|tree| tree.path);
-    for line in fill_card(&args.directory, &image, tree.as_deref())? {
-        println!("{line}");
-    }
-    Ok(0)
-}
-
-/// Puts the files into `dir` and says what became of each. Only the image replaces what is there: a card's own
-/// config.txt may say more than ours.
-fn fill_card(dir: &Path, image: &Path, tree: Option<&Path>) -> Result<Vec<String>> {
-    let copy = |from: &Path, name: &str| {
-        let to = dir.join(name);
-        fs::copy(from, &to).with_context(|| format!("cannot write {}", to.display())).map(|_| format!("wrote {name}"))
-    };
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let mut lines = vec![copy(image, "kernel8.img")?];
-    let config = dir.join("config.txt");
-    match fs::read_to_string(&config) {
-        Ok(text) => lines.extend(
-            CONFIG_TXT
-                .lines()
-                .filter(|line| !text.lines().any(|other| other.trim() == *line))
-                .map(|line| format!("config.txt is there already; it lacks the line {line}")),
-        ),
-        Err(_) => {
-            fs::write(&config, CONFIG_TXT).with_context(|| format!("cannot write {}", config.display()))?;
-            lines.push("wrote config.txt".into());
-        }
-    }
-    for name in FIRMWARE.iter().filter(|name| !dir.join(name).exists()) {
-        lines.push(match tree.filter(|tree| tree.file_name().is_some_and(|file| file == *name)) {
-            Some(tree) => copy(tree, name)?,
-            None => format!("still to come from the Raspberry Pi's firmware: {name}"),
-        });
-    }
-    lines.push("the console is the serial port on pins 8 and 10 (GPIO 14 and 15), 115200 8N1".into());
-    Ok(lines)
 }
 
 /// Fetches the device trees of Debian's arm64 kernel, for tests that read real ones.
@@ -147,34 +112,4 @@ fn unpack_trees(deb: &Path, dir: &Path) -> Result<()> {
     process::show(&mut tar)?;
     ensure!(files.wait()?.success(), "dpkg-deb cannot read {}", deb.display());
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_card_gets_what_it_lacks_and_keeps_what_it_has() {
-        let dir = tempfile::tempdir().unwrap();
-        let (card, image, tree) = (dir.path().join("card"), dir.path().join("image"), dir.path().join(FIRMWARE[2]));
-        fs::write(&image, "first").unwrap();
-        fs::write(&tree, "tree").unwrap();
-        let fill = |tree| fill_card(&card, &image, tree).unwrap().join("\n");
-        let read = |name: &str| fs::read_to_string(card.join(name)).unwrap();
-
-        let lines = fill(None);
-        assert!(lines.starts_with("wrote kernel8.img\nwrote config.txt\nstill to come"), "{lines}");
-        assert_eq!(lines.matches("still to come").count(), 3, "{lines}");
-        assert_eq!((read("kernel8.img").as_str(), read("config.txt").as_str()), ("first", CONFIG_TXT));
-
-        fs::write(&image, "second").unwrap();
-        fs::write(card.join("config.txt"), "arm_64bit=1\nkernel=other.img\nenable_uart=1\n").unwrap();
-        let lines = fill(Some(&tree));
-        assert!(lines.contains("it lacks the line kernel=kernel8.img\n"), "{lines}");
-        assert_eq!(lines.matches("lacks").count(), 1, "{lines}");
-        assert_eq!((read("kernel8.img").as_str(), read(FIRMWARE[2]).as_str()), ("second", "tree"));
-        assert!(read("config.txt").contains("other.img"));
-
-        assert!(fill_card(&image.join("x"), &image, None).is_err(), "a file is no directory");
-    }
 }

@@ -1,15 +1,18 @@
 //! `hard-starts`: machines and people that are not kind.
 //!
-//! Broken device trees (`trees`), several CPUs (`cpus`), too little RAM, bad boot arguments, faults of the kernel's own, a flood of random
-//! bytes, messages in the middle of typing, and switching off without semihosting. Each has one clear answer.
+//! Broken device trees (`trees`), several CPUs (`cpus`) that work at once (`smp`), too little RAM, bad boot arguments,
+//! faults of the kernel's own, a flood of random bytes, messages in the middle of typing, memory that is out, and
+//! switching off without semihosting. Each has one clear answer.
 
 mod cpus;
+mod smp;
 mod trees;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use clap::Args;
 
 use crate::build::{self, BuildArgs, Built};
 use crate::console::PROMPT;
@@ -22,6 +25,8 @@ use crate::tally::{self, Tally};
 
 /// How long a guest may take to boot, or to stop.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long all commands together may take when no page is free.
+const STARVED_LIMIT: Duration = Duration::from_secs(120);
 /// What a person types for a BREAK on the serial line: QEMU's escape key and b.
 const BREAK: &[u8] = b"\x1db";
 /// Random bytes that are sent as fast as they are taken.
@@ -36,14 +41,22 @@ type Action = Box<dyn Fn(&Built) -> Result<()> + Sync>;
 /// A check, and its name before it.
 type Check = (String, Action);
 
-/// Runs all of them and prints the result.
-pub fn run() -> Result<u8> {
-    Ok(play(&build::build(BuildArgs::default())?).finish())
+/// Options of `hard-starts`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct HardArgs {
+    /// Only those whose name contains one of these
+    pub names: Vec<String>,
 }
 
-/// Runs all of them.
-pub fn play(built: &Built) -> Tally {
-    let checks = checks();
+/// Runs them and prints the result.
+pub fn run(args: &HardArgs) -> Result<u8> {
+    Ok(play(&build::build(BuildArgs::default())?, &args.names).finish())
+}
+
+/// Runs those whose names contain one of `names`, all if there is none.
+pub fn play(built: &Built, names: &[String]) -> Tally {
+    let mut checks = checks();
+    checks.retain(|(name, _)| names.is_empty() || names.iter().any(|part| name.contains(part)));
     tally::parallel(&checks, |(name, _)| name.clone(), |(_, action)| action(built))
 }
 
@@ -61,8 +74,15 @@ fn checks() -> Vec<Check> {
     for board in cpus::BOARDS.iter().filter(|board| board.name != cpus::RASPI4B || qemu::has(Machine::Raspi4b)) {
         add(format!("all CPUs of {}", board.name), Box::new(|built| cpus::check(board, built)));
     }
+    checks.extend(smp::checks());
+    let mut add = |name: String, action: Action| checks.push((name, action));
     add("a message while a line is typed".into(), Box::new(message));
     add("a flood of random bytes".into(), Box::new(flood));
+    for (machine, name) in boards() {
+        let other = machine.clone();
+        add(format!("out of memory with nobody to kill on {name}"), Box::new(move |built| deadlock(built, &machine)));
+        add(format!("every command without a free page on {name}"), Box::new(move |built| starved(built, &other)));
+    }
     for size in HANDLE_SIZES {
         add(format!("a handle to every page of {size}"), Box::new(move |built| all_pages(built, size)));
     }
@@ -210,6 +230,49 @@ fn random(bytes: usize) -> Vec<u8> {
         state.to_le_bytes()
     };
     (0..bytes.div_ceil(8)).flat_map(next).collect()
+}
+
+/// The boards that there are here.
+fn boards() -> Vec<(MachineArgs, &'static str)> {
+    let raspi4b = MachineArgs { machine: Machine::Raspi4b, tree: Some("own".to_owned()), ..virt("mem=64M maxcpus=1") };
+    let mut boards = vec![(virt("mem=64M"), "virt"), (raspi4b, "raspi4b")];
+    boards.retain(|(machine, _)| machine.machine == Machine::Virt || qemu::has(machine.machine));
+    boards
+}
+
+/// Linux's last words, and the status of a panic.
+fn deadlock(built: &Built, machine: &MachineArgs) -> Result<()> {
+    let (console, finished) = script(built, machine, "free to 0\nalloc GFP_KERNEL\necho not reached")?;
+    ensure!(finished.status == guest::PANICKED, "status {}:\n{console}", finished.status);
+    let mut rest = console.as_str();
+    for words in [
+        "\nslowpath> alloc GFP_KERNEL\n",
+        "sh invoked oom-killer: gfp_mask=0x6000c0(GFP_KERNEL), order=0, oom_score_adj=0\n",
+        "Out of memory and no killable processes...\n",
+        "Kernel panic - not syncing: System is deadlocked on memory\n",
+        "slowpath: stopped, status 125\n",
+    ] {
+        let Some((_, behind)) = rest.split_once(words) else { anyhow::bail!("no {words:?} in its place:\n{console}") };
+        rest = behind;
+    }
+    ensure!(!rest.contains("not reached"), "it went on:\n{console}");
+    Ok(())
+}
+
+/// Each example of each command answers on a machine without a free page, on which nobody is killed: the next prompt comes,
+/// and in the end nothing is lost.
+fn starved(built: &Built, machine: &MachineArgs) -> Result<()> {
+    let rows = shell::command::commands::<shell::host::HostMachine>();
+    let lasting = |name: &str| matches!(name, "poweroff" | "source" | "stress" | "bench" | "bench slow" | "lab");
+    let examples = rows.iter().filter(|row| !lasting(row.name)).flat_map(|row| row.examples);
+    let line = |example: &&str| format!("oom disable; free to 0\n{example}\n");
+    let text: String = examples.map(line).collect::<String>() + "audit && poweroff 7\n";
+    let mut console = Vec::new();
+    let script = Script { machine, image: &built.image, text: &text, limit: Some(STARVED_LIMIT) };
+    let finished = guest::run(&script, &mut console)?;
+    let console = String::from_utf8_lossy(&console);
+    ensure!(finished.status == 7, "status {}:\n{console}", finished.status);
+    Ok(())
 }
 
 /// Sizes at which the shell takes all pages there are: the heap holds a handle to each.

@@ -15,15 +15,21 @@ mod dialogue;
 mod diff;
 mod expect;
 mod extra;
+mod flash;
+mod floors;
 mod guest;
 mod hard;
 mod host;
 mod image;
 mod needs;
+mod parallel;
 mod process;
 mod qemu;
+mod readers;
 mod run;
 mod schedules;
+mod sdcard;
+mod seeds;
 mod setup;
 mod size;
 mod suite;
@@ -65,10 +71,16 @@ enum Command {
     Qemu(run::RunArgs),
     /// Replay the transcripts of tools/transcripts
     Transcripts(corpus::CorpusArgs),
+    /// Type each reserve floor of a real Linux at the prompt
+    Floors(floors::FloorsArgs),
     /// Run the expect scripts of tools/expect
     Expect(expect::ExpectArgs),
     /// Start machines that are broken, and hurt those that are not
-    HardStarts,
+    HardStarts(hard::HardArgs),
+    /// Let the programs that read Linux's tables read ours
+    Readers,
+    /// Type what shell/docs/seeds.md says for each point of the study notes
+    Seeds(seeds::SeedsArgs),
     /// Prove everything: unit tests, transcripts, expect scripts, costs
     Test(suite::SuiteArgs),
     /// Check formatting, lints, the rules of the house and the documentation
@@ -81,10 +93,19 @@ enum Command {
     Miri,
     /// Run the kernel crate's model test for millions of operations
     Model(extra::Campaign),
+    /// Run the kernel crate's stress test for millions of operations
+    Stress(extra::Campaign),
+    /// Let people work on all CPUs of many machines at the same time
+    Parallel(parallel::ParallelArgs),
     /// Run the kernel crate's threads in a million schedules
     Shuttle(schedules::Exploration),
-    /// Fill a directory with what goes on a Raspberry Pi's SD card
-    SdCard(extra::Directory),
+    /// Explore the drain of per-CPU lists in every order that the memory model allows
+    Loom,
+    /// Make what a Raspberry Pi 4 boots from: a folder, and an image of an SD card
+    #[command(name = "sdcard")]
+    SdCard(sdcard::SdCardArgs),
+    /// Write that image to an SD card
+    Flash(flash::FlashArgs),
     /// Fetch the device trees of real boards into a directory, for the tests that read them
     BoardTrees(extra::Directory),
     /// Look for what breaks the rules of the house
@@ -110,16 +131,23 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Run(args) => run::run(&args),
         Command::Qemu(args) => run::print_command(&args),
         Command::Transcripts(args) => corpus::run(&args),
+        Command::Floors(args) => floors::run(&args),
         Command::Expect(args) => expect::run(&args),
-        Command::HardStarts => hard::run(),
+        Command::HardStarts(args) => hard::run(&args),
+        Command::Readers => readers::run(),
+        Command::Seeds(args) => seeds::run(&args),
         Command::Test(args) => suite::run(&args),
         Command::Check => check::run(),
         Command::Debug(args) => debug::run(&args),
         Command::Bench => extra::bench(),
         Command::Miri => extra::miri(),
         Command::Model(args) => extra::model(&args),
+        Command::Stress(args) => extra::stress(&args),
+        Command::Parallel(args) => parallel::run(&args),
         Command::Shuttle(args) => schedules::run(&args),
-        Command::SdCard(args) => extra::sd_card(&args),
+        Command::Loom => schedules::run_loom(),
+        Command::SdCard(args) => sdcard::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::BoardTrees(args) => extra::board_trees(&args),
         Command::Tidy => tidy::run(),
     }

@@ -41,6 +41,17 @@ pub struct Package {
     pub brew: &'static str,
 }
 
+/// What something is needed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// Building, running, testing.
+    Always,
+    /// The checks that let Linux's programs read our tables; they are skipped without it.
+    Tables,
+    /// `make debug` and the like alone.
+    Debugging,
+}
+
 /// Something that is needed.
 pub struct Need {
     /// What it is.
@@ -49,8 +60,8 @@ pub struct Need {
     pub purpose: &'static str,
     /// Where it comes from.
     pub origin: Origin,
-    /// Only `make debug` and the like need it; `setup` leaves it out.
-    pub optional: bool,
+    /// When it is needed; without options `setup` looks after what is always needed.
+    pub when: Use,
     /// Looks whether it is there.
     pub probe: fn() -> State,
 }
@@ -61,21 +72,21 @@ pub const NEEDS: &[Need] = &[
         name: TARGET,
         purpose: "the bare machine's Rust library",
         origin: Origin::Rustup("target"),
-        optional: false,
+        when: Use::Always,
         probe: || rust_target(TARGET),
     },
     Need {
         name: "clippy",
         purpose: "make check",
         origin: Origin::Rustup("component"),
-        optional: false,
+        when: Use::Always,
         probe: || version(&mut workspace::cargo_with(&["clippy", "--version"])),
     },
     Need {
         name: "rustfmt",
         purpose: "make check",
         origin: Origin::Rustup("component"),
-        optional: false,
+        when: Use::Always,
         probe: || version(&mut workspace::cargo_with(&["fmt", "--version"])),
     },
     Need {
@@ -87,22 +98,36 @@ pub const NEEDS: &[Need] = &[
             arch: "qemu-system-aarch64",
             brew: "qemu",
         }),
-        optional: false,
+        when: Use::Always,
         probe: emulator,
     },
     Need {
         name: "expect",
         purpose: "tests of the console",
         origin: Origin::Package(Package { debian: "expect", fedora: "expect", arch: "expect", brew: "expect" }),
-        optional: false,
+        when: Use::Always,
         probe: || version(Command::new("expect").arg("-v")),
     },
     Need {
         name: "dtc",
         purpose: "the device tree of raspi4b",
         origin: Origin::Package(Package { debian: "device-tree-compiler", fedora: "dtc", arch: "dtc", brew: "dtc" }),
-        optional: false,
+        when: Use::Always,
         probe: || version(Command::new("dtc").arg("--version")),
+    },
+    Need {
+        name: "slabtop",
+        purpose: "reading /proc/slabinfo in make test",
+        origin: Origin::Package(Package { debian: "procps", fedora: "procps-ng", arch: "procps-ng", brew: "procps" }),
+        when: Use::Tables,
+        probe: || version(Command::new("slabtop").arg("--version")),
+    },
+    Need {
+        name: "jc",
+        purpose: "reading the tables of nodes and zones in make test",
+        origin: Origin::Package(Package { debian: "jc", fedora: "jc", arch: "jc", brew: "jc" }),
+        when: Use::Tables,
+        probe: || version(Command::new("jc").arg("--version")),
     },
     Need {
         name: "gdb",
@@ -113,14 +138,14 @@ pub const NEEDS: &[Need] = &[
             arch: "aarch64-linux-gnu-gdb",
             brew: "aarch64-elf-gdb",
         }),
-        optional: true,
+        when: Use::Debugging,
         probe: || gdb().map_or(State::Missing, |name| version(Command::new(name).arg("--version"))),
     },
     Need {
         name: "miri",
         purpose: "make miri, with a nightly toolchain",
         origin: Origin::Rustup("component"),
-        optional: true,
+        when: Use::Debugging,
         probe: || version(Command::new("rustup").args(["run", "nightly", "cargo", "miri", "--version"])),
     },
 ];

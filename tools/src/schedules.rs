@@ -1,4 +1,4 @@
-//! `shuttle`: the kernel crate's concurrency tests, which run its threads in many schedules.
+//! `shuttle`, `loom`: the kernel crate's concurrency tests, which run its threads in many schedules.
 //!
 //! They are a program of their own: the kernel is built with `--cfg shuttle`, so that its atomics and locks let others
 //! run, and is optimised, or it would explore a tenth as much. What they are told by is in `kernel/tests/concurrency`.
@@ -30,6 +30,23 @@ impl Exploration {
 pub fn run(exploration: &Exploration) -> Result<u8> {
     process::show(cargo(exploration).arg("--nocapture"))?;
     Ok(0)
+}
+
+/// Explores everything.
+pub fn run_loom() -> Result<u8> {
+    process::show(&mut loom())?;
+    Ok(0)
+}
+
+/// Cargo's call for what loom explores, in every order that the memory model allows, with
+/// few preemptions.
+pub fn loom() -> Command {
+    let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", "loom"]);
+    cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target().join("loom"));
+    cargo.env("CARGO_PROFILE_TEST_OPT_LEVEL", "1").env("CARGO_PROFILE_TEST_DEBUG", "0");
+    // Orders with more preemptions than these are left out: there are too many for minutes.
+    cargo.env("LOOM_MAX_PREEMPTIONS", "2");
+    cargo
 }
 
 /// Cargo's call for the tests; arguments for them may follow.

@@ -6,11 +6,11 @@
 use std::env;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::apt::{self, Wish};
-use crate::needs::{NEEDS, Need, Origin, State};
+use crate::needs::{NEEDS, Need, Origin, State, Use};
 use crate::system::System;
 use crate::{process, workspace};
 
@@ -26,6 +26,9 @@ pub struct SetupArgs {
     /// Also what only debugging needs
     #[arg(long)]
     pub debug: bool,
+    /// Also what reads our tables in the tests, where it can be had
+    #[arg(long)]
+    pub tables: bool,
 }
 
 /// Installs what is missing; says nothing when nothing is.
@@ -38,14 +41,25 @@ pub fn run(args: SetupArgs) -> Result<u8> {
         }
     }
     let packages: Vec<&str> = missing(&system, args).filter_map(|need| package(&system, need)).collect();
-    if !packages.is_empty() {
-        install(&system, &packages, args)?;
-        let left: Vec<&str> = missing(&system, args).filter_map(|need| package(&system, need)).collect();
-        if !left.is_empty() {
-            bail!("still missing: {}", left.join(" "));
+    match complete(&system, &packages, args) {
+        // What is left then is only what tests can be skipped without.
+        Err(error) if args.tables && missing(&system, SetupArgs { tables: false, ..args }).next().is_none() => {
+            println!("{error:#}\ngoing on without {}: some checks will be skipped", packages.join(" "));
+            Ok(0)
         }
+        done => done.map(|()| 0),
     }
-    Ok(0)
+}
+
+/// Installs packages, and looks whether nothing is missing afterwards.
+fn complete(system: &System, packages: &[&str], args: SetupArgs) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    install(system, packages, args)?;
+    let left: Vec<&str> = missing(system, args).filter_map(|need| package(system, need)).collect();
+    ensure!(left.is_empty(), "still missing: {}", left.join(" "));
+    Ok(())
 }
 
 /// Prints everything that is needed, and how it is.
@@ -55,7 +69,7 @@ pub fn doctor() -> Result<u8> {
         let (mark, text) = match (need.probe)() {
             State::Good(text) => ("ok", text),
             State::Limited(text) => ("limited", text),
-            State::Missing if need.optional => ("absent", format!("needed only for {}", need.purpose)),
+            State::Missing if need.when != Use::Always => ("absent", format!("needed only for {}", need.purpose)),
             State::Missing => ("MISSING", format!("needed for {}; make setup installs it", need.purpose)),
         };
         healthy &= mark != "MISSING";
@@ -68,7 +82,11 @@ pub fn doctor() -> Result<u8> {
 fn missing(system: &System, args: SetupArgs) -> impl Iterator<Item = &'static Need> {
     let newer = *system == System::Debian(OLD_DEBIAN.to_owned());
     NEEDS.iter().filter(move |need| {
-        let wanted = !need.optional || (args.debug && matches!(need.origin, Origin::Package(_)));
+        let wanted = match need.when {
+            Use::Always => true,
+            Use::Tables => args.tables,
+            Use::Debugging => args.debug && matches!(need.origin, Origin::Package(_)),
+        };
         wanted
             && match (need.probe)() {
                 State::Good(_) => false,
@@ -106,7 +124,8 @@ fn install(system: &System, packages: &[&str], args: SetupArgs) -> Result<()> {
     if !is_root()? {
         let itself = env::current_exe()?;
         let debug = if args.debug { " --debug" } else { "" };
-        bail!("{names}: needs root. Please run\n\n    sudo {} setup --packages{debug}\n", itself.display());
+        let tables = if args.tables { " --tables" } else { "" };
+        bail!("{names}: needs root. Please run\n\n    sudo {} setup --packages{debug}{tables}\n", itself.display());
     }
     let backports = release == OLD_DEBIAN;
     println!("installing {names} with apt-get{}", if backports { ", from backports where needed" } else { "" });

@@ -1,8 +1,8 @@
 //! `test`: all the proofs, one after the other, and their sum.
 //!
 //! Unit tests on the host, its threads in many schedules, transcripts on the host and in QEMU, expect scripts, hard
-//! starts, the costs of booting and of the allocator's paths (`bench` ends with status 3 above a limit), and the equality
-//! of two runs that count instructions.
+//! starts, other programs that read the tables, the costs of booting and of the allocator's paths (`bench` ends with
+//! status 3 above a limit), and the equality of two runs that count instructions.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -13,11 +13,13 @@ use clap::Args;
 use crate::build::{self, BuildArgs, Built};
 use crate::corpus::{self, CorpusArgs};
 use crate::guest::{self, Script};
+use crate::parallel::{self, ParallelArgs};
 use crate::qemu::MachineArgs;
 use crate::schedules::{self, Exploration};
 use crate::size::Size;
 use crate::tally::Tally;
-use crate::{diff, expect, hard, process, workspace};
+use crate::transcript::Place;
+use crate::{diff, expect, floors, hard, process, readers, seeds, workspace};
 
 /// Cargo's call for all of these.
 const UNIT_TESTS: [&str; 5] = ["test", "--workspace", "--exclude", "boot", "--no-fail-fast"];
@@ -52,6 +54,7 @@ pub struct SuiteArgs {
 pub fn run(args: &SuiteArgs) -> Result<u8> {
     let mut tally = host_tests("unit tests", workspace::cargo().args(UNIT_TESTS))?;
     tally.add(host_tests("tests of schedules", &mut schedules::cargo(&Exploration::SHORT))?);
+    tally.add(host_tests("tests of memory orders", &mut schedules::loom())?);
     if !args.host {
         match build::build(BuildArgs::default()) {
             Ok(built) => guests(&mut tally, &built)?,
@@ -64,12 +67,17 @@ pub fn run(args: &SuiteArgs) -> Result<u8> {
 /// Everything that needs the image.
 fn guests(tally: &mut Tally, built: &Built) -> Result<()> {
     tally.add(corpus::replay(&CorpusArgs::default())?);
+    tally.add(floors::play(&[Place::Virt, Place::Raspi4b])?);
+    tally.add(seeds::play(&[Place::Virt, Place::Raspi4b])?);
     tally.add(expect::replay(built, &[])?);
-    tally.add(hard::play(built));
+    tally.add(hard::play(built, &[]));
+    tally.add(parallel::play(built, &ParallelArgs::SHORT)?);
+    readers::play(tally, built);
     for size in BOOT_SIZES {
         tally.run(&format!("first prompt with {size}"), || boot_cost(built, size));
     }
     tally.run("costs are within their limits", || counted(built, BOOT_SIZES[1], "bench\nbench slow").map(drop));
+    tally.run("costs are the same with 4 CPUs", || costs_with(built, 4));
     tally.run("two counted runs are equal", || deterministic(built));
     Ok(())
 }
@@ -103,14 +111,27 @@ fn count(text: &str) -> Tally {
 
 /// Runs a script on virt with counted instructions and returns the console.
 fn counted(built: &Built, memory: Size, text: &str) -> Result<String> {
-    let machine = MachineArgs { memory: Some(memory), icount: true, ..MachineArgs::default() };
+    counted_on(built, &MachineArgs { memory: Some(memory), icount: true, ..MachineArgs::default() }, text)
+}
+
+/// Runs a script on `machine` and returns the console.
+fn counted_on(built: &Built, machine: &MachineArgs, text: &str) -> Result<String> {
     let mut console = Vec::new();
-    let script = Script { machine: &machine, image: &built.image, text, limit: Some(LIMIT) };
+    let script = Script { machine, image: &built.image, text, limit: Some(LIMIT) };
     let finished = guest::run(&script, &mut console)?;
     let console = String::from_utf8_lossy(&console).into_owned();
     ensure!(finished.prompted, "status {}, and no prompt:\n{}", finished.status, finished.boot);
     ensure!(finished.status == 0, "status {}:\n{console}", finished.status);
     Ok(console)
+}
+
+/// The allocator's paths cost as much with `cpus` CPUs as with one: nothing on them is shared.
+fn costs_with(built: &Built, cpus: u32) -> Result<()> {
+    let one = counted(built, BOOT_SIZES[1], "bench")?;
+    let machine = MachineArgs { memory: Some(BOOT_SIZES[1]), smp: Some(cpus), icount: true, ..MachineArgs::default() };
+    let many = counted_on(built, &machine, "bench")?;
+    ensure!(one == many, "with one CPU:\n{one}with {cpus}:\n{many}");
+    Ok(())
 }
 
 /// The cost of booting, as the image logs it.

@@ -4,6 +4,7 @@
 //!
 //! Linux does more: per-CPU sections that are copied for each CPU; we have one struct.
 
+use super::exception::TrapFrame;
 use super::stack::{EMERGENCY_STACK, EMERGENCY_STACK_BYTES, Stack};
 use aarch64_cpu::asm;
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTVCT_EL0, DAIF, Readable, TPIDR_EL1};
@@ -26,6 +27,8 @@ pub struct Cpu {
     running: AtomicU8,
     /// Whether the tick asked the running thread to let others run.
     need_resched: AtomicBool,
+    /// What the interrupt handler that runs interrupted: a [`TrapFrame`]; null outside of handlers.
+    interrupted: AtomicPtr<TrapFrame>,
     /// Whether an interrupt handler put off work, and whether such work runs.
     softirq_raised: AtomicBool,
     softirq_runs: AtomicBool,
@@ -78,6 +81,7 @@ impl Cpu {
             state: AtomicU8::new(State::Off as u8),
             running: AtomicU8::new(IDLE),
             need_resched: AtomicBool::new(false),
+            interrupted: AtomicPtr::new(ptr::null_mut()),
             softirq_raised: AtomicBool::new(false),
             softirq_runs: AtomicBool::new(false),
         }
@@ -118,6 +122,21 @@ impl Cpu {
     /// Asks the thread that it runs to let others run.
     pub fn ask_to_resched(&self) {
         self.need_resched.store(true, Ordering::Relaxed);
+    }
+
+    /// Serves an interrupt that came while `frame` ran. Linux: `set_irq_regs`.
+    pub fn interrupted_at(&self, frame: &mut TrapFrame, serve: impl FnOnce()) {
+        let outer = self.interrupted.swap(frame, Ordering::Relaxed);
+        serve();
+        self.interrupted.store(outer, Ordering::Relaxed);
+    }
+
+    /// What its interrupt handler interrupted: the program counter and the frame record; `None` outside of handlers. Of
+    /// this CPU, in a handler.
+    pub fn interrupted(&self) -> Option<(u64, u64)> {
+        let frame = self.interrupted.load(Ordering::Relaxed);
+        // SAFETY: `interrupted_at` lends the frame until its handler is done, which is the caller of this.
+        (!frame.is_null()).then(|| unsafe { ((*frame).registers.pc, &raw const (*frame).record as u64) })
     }
 
     /// Puts work off until the outermost interrupt handler is done. Linux: `raise_softirq`.

@@ -5,6 +5,7 @@
 //!
 //! Linux does more: page faults are its daily bread.
 
+use super::cpu::this_cpu;
 use crate::stacks::Overflow;
 use core::fmt;
 
@@ -44,7 +45,7 @@ const HLT_SEMIHOSTING: u32 = 0xd45e_0000;
 /// Called by the vectors; returns to the interrupted code, or never.
 pub extern "C" fn dispatch(frame: &mut TrapFrame, vector: u64) {
     match vector {
-        1 | 5 => crate::irq::handle(),
+        1 | 5 => this_cpu().interrupted_at(frame, crate::irq::handle),
         0 | 4 if is_unanswered_semihosting(frame) => frame.registers.pc += 4,
         _ => crate::panic::exception(
             frame,

@@ -131,6 +131,26 @@ impl AddressSpace {
         Some(table)
     }
 
+    /// Lets entry `number` of `table`, which leads nowhere yet, lead to a new table; that.
+    fn add_table(&mut self, table: *mut Table, number: usize, at: u64) -> Result<*mut Table, OutOfTables> {
+        let below = self.take_table().ok_or(OutOfTables { at })?;
+        // SAFETY: `table` is the root or a table just taken; both lie in the pool.
+        unsafe { (*table).0[number] = below as u64 | TABLE | VALID };
+        Ok(below)
+    }
+
+    /// Takes the tables of the kernel's window: the one of level 1, which is the kernel's from now on, and below its last
+    /// entry those of the last `slot_tables` pieces of 2 MiB.
+    fn take_window(&mut self, start: u64, slot_tables: usize) -> Result<u64, OutOfTables> {
+        let root = POOL.0.get().cast();
+        let window = self.add_table(root, (start >> 39) as usize % ENTRIES, start)?;
+        let last = self.add_table(window, ENTRIES - 1, start)?;
+        for number in ENTRIES - slot_tables..ENTRIES {
+            self.add_table(last, number, start)?;
+        }
+        Ok(window as u64)
+    }
+
     /// Maps the pages of `range` that are not mapped yet, below [`END`].
     fn map(&mut self, range: Range<u64>, kind: Kind) -> Result<(), OutOfTables> {
         let pages = range.start & !(PAGE - 1)..range.end.min(END).next_multiple_of(PAGE);
@@ -171,6 +191,15 @@ pub unsafe fn map(range: Range<u64>, kind: Kind) -> Result<(), OutOfTables> {
     dsb(ISHST);
     isb(SY);
     mapped
+}
+
+/// Gives the kernel a table of level 1 for the 512 GiB from `start` on, with tables of level 3 for the last `slot_tables`
+/// pieces of 2 MiB; where it is. Once.
+pub fn take_window(start: u64, slot_tables: usize) -> Result<u64, OutOfTables> {
+    let window = super::cpu::masked(|| ADDRESS_SPACE.lock().take_window(start, slot_tables));
+    dsb(ISHST);
+    isb(SY);
+    window
 }
 
 /// The memory of the tables that nobody will need any more once RAM is mapped; it is the caller's from now on.

@@ -132,6 +132,17 @@ fn what_is_not_understood_is_listed_and_ignored() {
 }
 
 #[test]
+fn slabs() {
+    let args = parsed("kmalloc=generic slub_debug=FZ,kmalloc-1k");
+    assert_eq!(args.kmalloc, KmallocProfile::Generic);
+    assert!(args.slub_debug.red_zone && !args.slub_debug.poison && !args.slub_debug.covers("kmalloc-2k"));
+    assert!(parsed("slub_debug").slub_debug.poison);
+    assert_eq!(warnings("slub_debug=FU"), ["boot argument slub_debug=FU: 'U' is not one of F Z P O, skipped"]);
+    assert!(BootArgs::parse("slub_debug=FU").slub_debug.checks);
+    assert_eq!(warnings("kmalloc=x86"), ["boot argument kmalloc=x86: 'x86' is not one of arm64 generic, ignored"]);
+}
+
+#[test]
 fn order_of_zonelists() {
     assert_eq!(warnings("numa_zonelist_order=Node numa_zonelist_order=default"), [""; 0]);
     assert_eq!(warnings("numa_zonelist_order=zone"), ["Ignoring unsupported numa_zonelist_order value:  zone"]);

@@ -19,6 +19,8 @@ pub(super) struct Chosen<'a> {
     pub bootargs: &'a str,
     /// The console.
     pub stdout: Option<Stdout<'a>>,
+    /// Path of the first serial port, by the alias `serial0`.
+    pub serial0: Option<&'a str>,
     /// Where the initial RAM disk was loaded.
     pub initrd: Option<Range<PhysAddr>>,
     /// The only memory that may be used.
@@ -54,6 +56,7 @@ impl<'a> Chosen<'a> {
         Chosen {
             bootargs: value("bootargs").map_or("", text),
             stdout: stdout.filter(|path| !path.is_empty()).map(|path| Stdout::read(path, aliases)),
+            serial0: aliases.and_then(|aliases| self::value(aliases, "serial0")).map(text),
             initrd: address("linux,initrd-start")
                 .zip(address("linux,initrd-end"))
                 .filter(|(start, end)| start < end)

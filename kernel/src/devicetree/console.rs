@@ -3,6 +3,10 @@
 //! `/chosen/stdout-path` is resolved here and not by the `fdt` crate, which does not cut the options off, and whose
 //! node would not know the buses above it. Linux: `of_find_node_opts_by_path`.
 //!
+//! Without it the console is `serial0`, if that is a UART of ours, else the first such UART. On a Raspberry Pi 4 whose
+//! tree lacks `stdout-path` (those of its makers from 2018 to 2023) `serial0` is what the firmware has put on the header,
+//! while the first PL011 speaks to the Bluetooth chip.
+//!
 //! Linux does more: `console=` overrides it, and the options set the speed.
 
 use core::fmt;
@@ -42,10 +46,15 @@ impl fmt::Display for ConsoleError<'_> {
 
 impl core::error::Error for ConsoleError<'_> {}
 
-/// The device that `stdout` names; without it the first UART of [`UARTS`].
-pub(super) fn console<'a>(blocks: Blocks<'a>, stdout: Option<Stdout<'a>>) -> Result<Device<'a>, ConsoleError<'a>> {
+/// The device that `stdout` names; without it `serial0` if it is one of [`UARTS`], else the first of these.
+pub(super) fn console<'a>(
+    blocks: Blocks<'a>,
+    stdout: Option<Stdout<'a>>,
+    serial0: Option<&'a str>,
+) -> Result<Device<'a>, ConsoleError<'a>> {
     let Some(Stdout { property, head, tail }) = stdout else {
-        return device::device(blocks, &UARTS).ok_or(ConsoleError::NoUart);
+        let first = serial0.and_then(|path| uart_at(blocks, path));
+        return first.or_else(|| device::device(blocks, &UARTS)).ok_or(ConsoleError::NoUart);
     };
     let head = head.ok_or(ConsoleError::NoAlias(property))?;
     let path = segments(head).chain(segments(tail));
@@ -54,6 +63,14 @@ pub(super) fn console<'a>(blocks: Blocks<'a>, stdout: Option<Stdout<'a>>) -> Res
         return Err(ConsoleError::Disabled(property));
     }
     Device::at(lineage).ok_or(ConsoleError::NoNode(property))
+}
+
+/// The enabled UART at `path`, if it is one of [`UARTS`].
+fn uart_at<'a>(blocks: Blocks<'a>, path: &str) -> Option<Device<'a>> {
+    let lineage = find_path(blocks, &segments(path)).filter(device::is_reachable)?;
+    let mut found = Device::at(lineage)?;
+    found.compatible = UARTS.into_iter().find(|uart| found.is_compatible(uart))?;
+    Some(found)
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {

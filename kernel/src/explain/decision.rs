@@ -34,7 +34,7 @@ pub fn words(event: &Decision, f: &mut Formatter<'_>) -> fmt::Result {
                 Some(Source::PerCpu) => "gives a page from a list of this CPU",
                 Some(Source::Buddy) => "gives a block from its free lists",
                 Some(Source::HighAtomic) => "gives a block from its highatomic reserve",
-                None => "has no block to give after all",
+                None => "has nothing to give after all: its free pages, if any, are in blocks too small or highatomic",
             };
             write!(f, "{} {from}", zone.zone)
         }
@@ -78,7 +78,7 @@ impl Sum<'_> {
 
 impl fmt::Display for Sum<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let WatermarkCheck { mark, threshold, reserve, free, cma, highatomic } = *self.check;
+        let WatermarkCheck { reserve, free, cma, highatomic, .. } = *self.check;
         write!(f, "free {free}")?;
         if self.order != Order::ZERO {
             write!(f, " - {} (the block but for a page)", self.order.nr_pages() - 1)?;
@@ -87,7 +87,42 @@ impl fmt::Display for Sum<'_> {
             write!(f, " - {highatomic} highatomic")?;
         }
         let sign = if self.slack() > 0 { ">" } else { "<=" };
-        write!(f, " - {cma} cma = {} {sign} {} {threshold} + reserve {reserve}", self.usable(), mark.name())
+        write!(f, " - {cma} cma = {} {sign} {} + reserve {reserve}", self.usable(), Floor(self.check))
+    }
+}
+
+/// What must stay free: a watermark, less what the request's flags let it use, each with its flag.
+struct Floor<'c>(&'c WatermarkCheck);
+
+impl fmt::Display for Floor<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let WatermarkCheck { mark, opened, watermark, threshold, .. } = *self.0;
+        let mark = mark.name();
+        if opened.is_empty() {
+            return write!(f, "{mark} {threshold}");
+        }
+        write!(f, "({mark} {watermark}")?;
+        let half = if opened.high() { watermark / 2 } else { 0 };
+        if opened.high() {
+            write!(f, " - {half} ALLOC_HIGH")?;
+        }
+        if let Some(name) = opened.rest() {
+            write!(f, " - {} {name}", watermark - half - threshold)?;
+        }
+        write!(f, " = {threshold})")
+    }
+}
+
+/// The flags that opened the reserve to a request that the whole watermark would have kept out.
+fn opener(check: &WatermarkCheck, usable: i64) -> Option<&'static str> {
+    if usable > (check.watermark + check.reserve) as i64 {
+        return None;
+    }
+    match (check.opened.high(), check.opened.rest()) {
+        (true, Some("ALLOC_OOM")) => Some("ALLOC_HIGH and ALLOC_OOM"),
+        (true, Some(_)) => Some("ALLOC_HIGH and ALLOC_HARDER"),
+        (true, None) => Some("ALLOC_HIGH"),
+        (false, rest) => rest,
     }
 }
 
@@ -101,13 +136,16 @@ fn considered(f: &mut Formatter<'_>, order: Order, check: &WatermarkCheck, verdi
         Verdict::Enough if sum.quick => {
             write!(f, "enough; the quick check for one page does not subtract {} highatomic", check.highatomic)
         }
-        Verdict::Enough => f.write_str("enough"),
+        Verdict::Enough => match opener(check, sum.usable()) {
+            Some(flags) => write!(f, "enough; {flags} opened the reserve"),
+            None => f.write_str("enough"),
+        },
         Verdict::TooFewPages => f.write_str("too few"),
         Verdict::NoBlock => write!(f, "enough pages, but no free block of order {order} or above that it may use"),
         Verdict::NoWatermarks if sum.slack() > 0 => {
             write!(f, "no free block of order {order} or above, even without watermarks")
         }
-        Verdict::NoWatermarks => f.write_str("too few, but a reserve without watermarks is open to the request"),
+        Verdict::NoWatermarks => f.write_str("too few, but ALLOC_NO_WATERMARKS opened the whole reserve"),
         Verdict::Cpuset => f.write_str("but the task's cpuset does not have the node"),
         Verdict::DirtyLimit => f.write_str("but the node has too many dirty pages"),
     }

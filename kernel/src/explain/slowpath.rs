@@ -7,15 +7,15 @@ use crate::gfp::Gfp;
 use crate::mm::zone::AllocFlags;
 use crate::trace::SlowPath;
 use crate::trace::reasons::{
-    CompactionSkip, FlagsOrigin, OomExclusion, OomSpared, RefuseReason, ReserveRule, RetryReason,
+    CompactionSkip, FlagsOrigin, HarderBy, OomExclusion, OomSpared, RefuseReason, ReserveRule, RetryReason,
 };
 use crate::trace::slowpath::NotCompacted;
 
 pub fn words(event: &SlowPath, f: &mut Formatter<'_>) -> fmt::Result {
     match *event {
         SlowPath::SlowpathEntered { order, gfp, asked } => entered(f, pages(order.nr_pages()), gfp, asked),
-        SlowPath::AllocFlagsChosen { flags, origin } => {
-            write!(f, "the next attempts may go down to {}: {}", Depth(flags), origin_words(origin))
+        SlowPath::AllocFlagsChosen { flags, origin, harder } => {
+            write!(f, "the next attempts may go down to {}: {}", Depth(flags, harder), origin_words(origin))
         }
         SlowPath::ReservesChecked { rule, .. } => f.write_str(rule_words(rule)),
         SlowPath::CompactionSkipped { reason, .. } => write!(f, "no compaction: {}", skip_words(reason)),
@@ -62,26 +62,36 @@ fn entered(f: &mut Formatter<'_>, size: impl fmt::Display, gfp: Gfp, asked: Gfp)
     Ok(())
 }
 
-/// How deep into a zone the bits of `AllocFlags` let a request go, with the flag that opens each step.
-struct Depth(u32);
+/// How deep into a zone the bits of `AllocFlags` let a request go, with the flag that opens each step and who gave it.
+struct Depth(u32, HarderBy);
 
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let flags = AllocFlags::from_bits_retain(self.0);
+        let Depth(flags, harder) = *self;
+        let flags = AllocFlags::from_bits_retain(flags);
         if flags.contains(AllocFlags::NO_WATERMARKS) {
-            return f.write_str("the last page, past every watermark (NO_WATERMARKS)");
+            return f.write_str("the last page, past every watermark (ALLOC_NO_WATERMARKS)");
         }
         f.write_str(flags.watermark().name())?;
         if flags.contains(AllocFlags::HIGH) {
-            f.write_str(", less half of it (HIGH)")?;
+            f.write_str(", less half of it (ALLOC_HIGH by __GFP_HIGH)")?;
         }
         if flags.contains(AllocFlags::OOM) {
-            f.write_str(", less half of that (OOM)")
+            f.write_str(", less half of that (ALLOC_OOM by the OOM killer's choice)")
         } else if flags.contains(AllocFlags::HARDER) {
-            f.write_str(", less a quarter of that (HARDER)")
+            write!(f, ", less a quarter of that (ALLOC_HARDER by {})", harder_words(harder))
         } else {
             Ok(())
         }
+    }
+}
+
+const fn harder_words(harder: HarderBy) -> &'static str {
+    match harder {
+        HarderBy::Atomic => "__GFP_ATOMIC",
+        HarderBy::RealTime => "the task's real-time priority",
+        HarderBy::NoFail => "__GFP_NOFAIL",
+        HarderBy::Nothing => "nothing",
     }
 }
 
@@ -98,10 +108,12 @@ const fn origin_words(origin: FlagsOrigin) -> &'static str {
 const fn rule_words(rule: ReserveRule) -> &'static str {
     match rule {
         ReserveRule::NoMemalloc => "closed: __GFP_NOMEMALLOC beats whatever would open the reserves",
-        ReserveRule::Memalloc => "open, all of it: __GFP_MEMALLOC, in any context",
-        ReserveRule::SoftirqMemalloc => "open, all of it: a softirq that has set PF_MEMALLOC",
-        ReserveRule::TaskMemalloc => "open, all of it: the task has PF_MEMALLOC and is not in an interrupt",
-        ReserveRule::OomVictim => "open, half of min: the task is a victim of the OOM killer",
+        ReserveRule::Memalloc => "open, all of it (ALLOC_NO_WATERMARKS): __GFP_MEMALLOC, in any context",
+        ReserveRule::SoftirqMemalloc => "open, all of it (ALLOC_NO_WATERMARKS): a softirq that has set PF_MEMALLOC",
+        ReserveRule::TaskMemalloc => {
+            "open, all of it (ALLOC_NO_WATERMARKS): the task has PF_MEMALLOC and is not in an interrupt"
+        }
+        ReserveRule::OomVictim => "open, half of min (ALLOC_OOM): the task is a victim of the OOM killer",
         ReserveRule::None => "closed: neither __GFP_MEMALLOC, nor PF_MEMALLOC that counts here, nor an OOM victim",
     }
 }

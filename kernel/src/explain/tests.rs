@@ -5,7 +5,9 @@ use crate::addr::Order;
 use crate::gfp::Gfp;
 use crate::mm::memory::{Env, Hook};
 use crate::mm::testing::{Lab, board_64m};
+use crate::mm::zone::AllocFlags;
 use crate::mmzone::{NodeId, Watermark, ZoneType};
+use crate::trace::alloc_flags::Opened;
 use crate::trace::decision::{Decision, Verdict, WatermarkCheck};
 use crate::trace::walk::{Step, walk};
 use crate::trace::{Tracer, ZoneRef};
@@ -18,8 +20,14 @@ fn check(event: impl Into<Event>, words: &str) {
 }
 
 fn considered(free: u64, highatomic: u64, order: u32, verdict: Verdict) -> Decision {
-    let check = Some(WatermarkCheck { mark: Watermark::Min, threshold: 256, reserve: 10, free, cma: 4, highatomic });
-    Decision::ZoneConsidered { zone: DMA32, order: Order::new(order).unwrap(), check, verdict }
+    opened(free, highatomic, order, verdict, AllocFlags::empty(), 256)
+}
+
+fn opened(free: u64, highatomic: u64, order: u32, verdict: Verdict, flags: AllocFlags, threshold: u64) -> Decision {
+    let opened = Opened::among(flags.bits());
+    let (mark, watermark, reserve, cma) = (Watermark::Min, 256, 10, 4);
+    let check = WatermarkCheck { mark, opened, watermark, threshold, reserve, free, cma, highatomic };
+    Decision::ZoneConsidered { zone: DMA32, order: Order::new(order).unwrap(), check: Some(check), verdict }
 }
 
 #[test]
@@ -44,8 +52,27 @@ fn a_watermark_check_is_told_with_its_sum() {
     );
     check(
         considered(2, 0, 0, Verdict::NoWatermarks),
-        "DMA32: free 2 - 0 highatomic - 4 cma = -2 <= min 256 + reserve 10: too few, but a reserve without watermarks is \
-         open to the request",
+        "DMA32: free 2 - 0 highatomic - 4 cma = -2 <= min 256 + reserve 10: too few, but ALLOC_NO_WATERMARKS opened \
+         the whole reserve",
+    );
+}
+
+#[test]
+fn flags_that_open_a_reserve_are_named_with_their_share() {
+    let (high, harder, oom) = (AllocFlags::HIGH, AllocFlags::HARDER, AllocFlags::OOM);
+    check(
+        opened(110, 0, 0, Verdict::TooFewPages, high | harder, 96),
+        "DMA32: free 110 - 0 highatomic - 4 cma = 106 <= (min 256 - 128 ALLOC_HIGH - 32 ALLOC_HARDER = 96) + reserve 10: \
+         too few",
+    );
+    check(
+        opened(111, 0, 0, Verdict::Enough, high | harder, 96),
+        "DMA32: free 111 - 0 highatomic - 4 cma = 107 > (min 256 - 128 ALLOC_HIGH - 32 ALLOC_HARDER = 96) + reserve 10: \
+         enough; ALLOC_HIGH and ALLOC_HARDER opened the reserve",
+    );
+    check(
+        opened(300, 0, 0, Verdict::Enough, oom, 128),
+        "DMA32: free 300 - 0 highatomic - 4 cma = 296 > (min 256 - 128 ALLOC_OOM = 128) + reserve 10: enough",
     );
 }
 

@@ -5,13 +5,15 @@
 //! others run, and to the next deadline when everybody sleeps. So the same program takes the same course every time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use crate::sched::{JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId};
+use crate::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
 
 /// Nanoseconds that an offer to let others run takes.
 const OFFER_NS: u64 = 10_000;
+/// Turns within one moment after which a tick passes: threads that do nothing but wake each other take time, too.
+const TURNS_OF_A_MOMENT: u32 = 200;
 
 /// Threads that share one virtual CPU.
 pub struct HostThreads {
@@ -30,6 +32,8 @@ struct State {
     running: ThreadId,
     /// The tick in which the running thread got the baton.
     since: u64,
+    /// The moment of the last turn, and how many there were in it.
+    turns: (u64, u32),
     /// A thread panicked; everybody else gives up too.
     broken: bool,
 }
@@ -37,7 +41,13 @@ struct State {
 impl Default for HostThreads {
     fn default() -> HostThreads {
         HostThreads {
-            state: Mutex::new(State { queue: RunQueue::new(), running: ThreadId::BOOT, since: 0, broken: false }),
+            state: Mutex::new(State {
+                queue: RunQueue::new(),
+                running: ThreadId::BOOT,
+                since: 0,
+                turns: (0, 0),
+                broken: false,
+            }),
             turns: [const { Condvar::new() }; MAX_THREADS],
             clock_ns: AtomicU64::new(0),
             interrupted: AtomicBool::new(false),
@@ -72,7 +82,7 @@ impl HostThreads {
         scope: &'scope Scope<'scope, 'env>,
         body: impl FnOnce() + Send + 'scope,
     ) -> ThreadId {
-        let thread = self.lock().queue.spawn(None).expect("a free thread");
+        let thread = self.lock().queue.spawn(0, None).expect("a free thread");
         scope.spawn(move || self.run(thread, body));
         thread
     }
@@ -94,9 +104,10 @@ impl HostThreads {
         Breaks(self)
     }
 
-    /// Makes room in the table for a thread of the program that calls [`HostThreads::run`] with it.
-    pub fn reserve(&self) -> ThreadId {
-        self.lock().queue.spawn(None).expect("a free thread")
+    /// Makes room in the table for a thread of the program that calls [`HostThreads::run`] with it, for the task with
+    /// number `pid`.
+    pub fn reserve(&self, pid: u16) -> ThreadId {
+        self.lock().queue.spawn(pid, None).expect("a free thread")
     }
 
     /// Lets everyone run who is ready, until all of them sleep.
@@ -112,6 +123,25 @@ impl HostThreads {
         }
     }
 
+    /// Notes that the running thread acts as the task with number `pid` from now on, and that only CPU `bound` may run it,
+    /// or any: there is one.
+    pub fn act_as(&self, pid: u16, bound: Option<usize>) {
+        let mut state = self.lock();
+        let thread = state.running;
+        state.queue.act_as(thread, pid);
+        state.queue.bind(thread, bound.map(|cpu| cpu as u8));
+    }
+
+    /// What is known about `thread`; `None` if there is no such thread.
+    pub fn info(&self, thread: ThreadId) -> Option<ThreadInfo> {
+        self.lock().queue.info(thread, self.now())
+    }
+
+    /// How long CPU `cpu` has been busy and idle; `None` if there is no such CPU.
+    pub fn time(&self, cpu: usize) -> Option<CpuTime> {
+        self.lock().queue.time(cpu as u8, self.now())
+    }
+
     /// Tells the daemons to end, and lets them, however long they sleep.
     pub fn stop(&self) {
         self.stopping.store(true, SeqCst);
@@ -119,12 +149,12 @@ impl HostThreads {
             self.lock().queue.wake(ThreadId(thread));
         });
         self.settle();
-        // Whoever sleeps until some time still needs the baton then.
+        // Whoever sleeps until some time still needs the baton then, and perhaps sleeps again.
         while self.lock().queue.next_deadline(0).is_some() {
             self.prepare_to_sleep();
             self.schedule(Some(1));
+            self.settle();
         }
-        self.settle();
     }
 
     /// Gives the baton to everyone who is ready, once.
@@ -137,7 +167,8 @@ impl HostThreads {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic while the baton changes hands")
+        // Whoever panicked with it said so, and the others must still be able to end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {
@@ -146,9 +177,15 @@ impl HostThreads {
 
     /// Hands the baton to whoever comes next, letting time pass until there is somebody.
     fn pass_on(&self, state: &mut State) {
+        let now = self.now();
+        state.turns = if state.turns.0 == now { (now, state.turns.1 + 1) } else { (now, 0) };
+        if state.turns.1 > TURNS_OF_A_MOMENT {
+            self.advance(JIFFY_NS);
+        }
         loop {
-            state.queue.expire(self.now());
+            state.queue.expire(0, self.now());
             if let Some(next) = state.queue.pick(0) {
+                state.queue.switched(0, Some(next), self.now());
                 state.running = next;
                 state.since = self.now() / JIFFY_NS;
                 self.turns[usize::from(next.0)].notify_all();
@@ -156,6 +193,7 @@ impl HostThreads {
             }
             match state.queue.next_deadline(0) {
                 Some(deadline) => {
+                    state.queue.switched(0, None, self.now());
                     self.clock_ns.fetch_max(deadline, SeqCst);
                 }
                 // The program's own thread may have ended before its daemons did.
@@ -167,7 +205,7 @@ impl HostThreads {
     fn wait_for_turn<'s>(&'s self, mut state: MutexGuard<'s, State>, thread: ThreadId) -> MutexGuard<'s, State> {
         while state.running != thread {
             assert!(!state.broken, "another thread panicked");
-            state = self.turns[usize::from(thread.0)].wait(state).expect("no panic while the baton changes hands");
+            state = self.turns[usize::from(thread.0)].wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state
     }
@@ -225,7 +263,7 @@ impl Scheduler for HostThreads {
 
     fn need_resched(&self) -> bool {
         let mut state = self.lock();
-        state.queue.expire(self.now());
+        state.queue.expire(0, self.now());
         state.queue.has_ready(0) && self.now() / JIFFY_NS > state.since
     }
 
@@ -340,5 +378,28 @@ mod tests {
         let threads = HostThreads::default();
         threads.set_interrupted(true);
         assert_eq!(WaitQueue::new().wait(&threads, None, || false), Wait::Interrupted);
+    }
+
+    #[test]
+    fn threads_that_only_wake_each_other_take_time() {
+        let (threads, over) = (HostThreads::default(), AtomicBool::new(false));
+        let [ping, pong] = [WaitQueue::new(), WaitQueue::new()];
+        let play = |own: &WaitQueue, other: &WaitQueue| {
+            while !over.load(SeqCst) {
+                own.prepare(&threads);
+                other.wake_all(&threads);
+                threads.schedule(None);
+                own.finish(&threads);
+            }
+            other.wake_all(&threads);
+        };
+        std::thread::scope(|scope| {
+            threads.spawn(scope, || play(&ping, &pong));
+            threads.spawn(scope, || play(&pong, &ping));
+            WaitQueue::new().wait(&threads, Some(3), || false);
+            over.store(true, SeqCst);
+            threads.stop();
+        });
+        assert!(threads.jiffies() >= 3);
     }
 }

@@ -165,16 +165,16 @@ fn check_tables(users: &Users<'_>, state: &State, sums: &mut Sums, report: &mut 
 fn check_counters<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, sums: &Sums, report: &mut dyn FnMut(Mismatch)) {
     for node in memory.online_nodes() {
         let NodeSums { file, anon, mapped, dirty, writeback } = sums.nodes[node.id.index()];
-        compare(report, None, "nr_file_pages", node.stat(NodeStat::NrFilePages), file);
-        compare(report, None, "nr_anon_pages", node.stat(NodeStat::NrAnonPages), anon);
-        compare(report, None, "nr_mapped", node.stat(NodeStat::NrMapped), mapped);
-        compare(report, None, "nr_dirty", node.stat(NodeStat::NrDirty), dirty);
-        compare(report, None, "nr_writeback", node.stat(NodeStat::NrWriteback), writeback);
+        compare(report, None, "nr_file_pages", node.raw_stat(NodeStat::NrFilePages), file);
+        compare(report, None, "nr_anon_pages", node.raw_stat(NodeStat::NrAnonPages), anon);
+        compare(report, None, "nr_mapped", node.raw_stat(NodeStat::NrMapped), mapped);
+        compare(report, None, "nr_dirty", node.raw_stat(NodeStat::NrDirty), dirty);
+        compare(report, None, "nr_writeback", node.raw_stat(NodeStat::NrWriteback), writeback);
     }
     for zone in memory.populated_zones() {
         let ZoneSums { mlocked, pending } = sums.zones[usize::from(zone.id)];
-        compare(report, None, "nr_mlock", zone.stat(ZoneStat::NrMlock), mlocked);
-        compare(report, None, "nr_zone_write_pending", zone.stat(ZoneStat::NrZoneWritePending), pending);
+        compare(report, None, "nr_mlock", zone.raw_stat(ZoneStat::NrMlock), mlocked);
+        compare(report, None, "nr_zone_write_pending", zone.raw_stat(ZoneStat::NrZoneWritePending), pending);
     }
     for task in memory.env.tasks().iter() {
         let TaskSums { anon, file, swapped, mapped } = sums.tasks[usize::from(task.pid()) - 1];

@@ -80,7 +80,8 @@ fn add_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users
     }
     users.locked(memory, |state| make_entry(users, state, current.task, vpn))?;
     memory.count(VmEvent::Pgfault, 1);
-    let index = memory.pages.index(page_alloc::alloc_page(memory, current, Gfp::GFP_HIGHUSER_MOVABLE)?);
+    let index =
+        memory.pages.index(page_alloc::alloc_page_vma(memory, current, Gfp::GFP_HIGHUSER_MOVABLE, u64::from(vpn))?);
     content::write(memory, index, Content::anon(current.task.pid(), vpn, 1));
     let added = users.locked(memory, |state| {
         // The task may have been killed and reaped while it waited for the page: its record is gone then, and must not

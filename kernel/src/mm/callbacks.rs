@@ -33,6 +33,10 @@ impl PageOwner for Users<'_> {
         rmap::mapcount(self, index)
     }
 
+    fn is_mlocked(&self, index: u32) -> bool {
+        rmap::is_page_mlocked(self, index)
+    }
+
     fn unmap<E: Env>(&self, memory: &Memory<'_, E>, _: &Current<'_>, index: u32) -> bool {
         rmap::try_to_unmap(memory, self, index)
     }

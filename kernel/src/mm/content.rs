@@ -7,6 +7,7 @@
 //! Neighbours: [`super::store`] keeps versions and sums; `filemap`, `anon` and `handles` have the pages. Nothing like it
 //! is in Linux.
 
+use super::highmem;
 use super::memory::{Env, Memory};
 
 /// Words of a page.
@@ -60,20 +61,20 @@ impl Content {
 
 /// Fills a page.
 pub fn write<E: Env>(memory: &Memory<'_, E>, page: u32, content: Content) {
-    memory.env.write_page(memory.pages.pfn(page), |at| content.word(at));
+    highmem::write_page(memory, memory.pages.pfn(page), |at| content.word(at));
 }
 
 /// Whether a page holds just that.
 pub fn matches<E: Env>(memory: &Memory<'_, E>, page: u32, content: Content) -> bool {
     let mut same = true;
-    memory.env.read_page(memory.pages.pfn(page), |at, word| same &= word == content.word(at));
+    highmem::read_page(memory, memory.pages.pfn(page), |at, word| same &= word == content.word(at));
     same
 }
 
 /// FNV-1a of the 4,096 bytes that a page holds now, with 64 bits.
 pub fn sum<E: Env>(memory: &Memory<'_, E>, page: u32) -> u64 {
     let mut sum = Fnv::new();
-    memory.env.read_page(memory.pages.pfn(page), |_, word| sum.add(word));
+    highmem::read_page(memory, memory.pages.pfn(page), |_, word| sum.add(word));
     sum.0
 }
 

@@ -118,7 +118,8 @@ fn swap_in<E: Env>(
     vpn: u32,
     (entry, slot): (u32, u32),
 ) -> Result<(), PcError> {
-    let index = memory.pages.index(page_alloc::alloc_page(memory, current, Gfp::GFP_HIGHUSER_MOVABLE)?);
+    let index =
+        memory.pages.index(page_alloc::alloc_page_vma(memory, current, Gfp::GFP_HIGHUSER_MOVABLE, u64::from(vpn))?);
     let page = users.page(index);
     page.set_flags(PageFlags::LOCKED | PageFlags::SWAPBACKED);
     let added = users.locked(memory, |state| {

@@ -118,6 +118,7 @@ fn walk<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext
         if let Some(index) = take_from_zone(memory, current, ac, zone, flags) {
             return Walk::Found(index);
         }
+        memory.trace(current, || Decision::ZoneTried { zone: zone.zone_ref(), source: None });
     }
     Walk::Refused
 }
@@ -153,7 +154,9 @@ fn look_closer<E: Env>(
     zone: &Zone,
     flags: AllocFlags,
 ) -> bool {
-    if memory.has(Hook::Cpusets) && flags.contains(AllocFlags::CPUSET) && !cpuset::cpuset_allows(current, zone, ac.gfp)
+    if memory.has(Hook::Cpusets)
+        && flags.contains(AllocFlags::CPUSET)
+        && !cpuset::cpuset_allows(memory, current, zone, ac.gfp)
     {
         trace_zone(memory, current, ac, zone, None, Verdict::Cpuset);
         return false;

@@ -35,15 +35,16 @@ use super::list::List;
 use super::page::{NIL, PageFlags};
 use crate::addr::{Order, PhysAddr};
 use crate::mmzone::{MAX_NUMNODES, NodeId};
-use crate::sync::{PerCpu, SpinLock};
+use crate::sync::{Class, PerCpu, SpinLock};
 
 pub mod layout;
 pub mod link;
 mod table;
 
+pub use crate::bootargs::KmallocProfile;
 pub use layout::{CacheFlags, Layout, LayoutError};
 pub use link::Chain;
-pub use table::{CacheError, KmallocProfile, MAX_CACHES, MAX_KMALLOC_SIZE, SlabCaches, SlabConfig};
+pub use table::{CacheError, MAX_CACHES, MAX_KMALLOC_SIZE, SlabCaches, SlabConfig};
 
 /// The slab belongs to a CPU. Linux has a bit beside the count; `PG_active`, of no use to a slab, it uses for another.
 pub const FROZEN: PageFlags = PageFlags::ACTIVE;
@@ -231,10 +232,10 @@ impl KmemCache {
             born: AtomicU32::new(0),
             name: Default::default(),
             layout: Default::default(),
-            cpus: PerCpu::new(|_| (CpuSlab::EMPTY, ())),
+            cpus: PerCpu::new(Class::CpuSlab, |_| (CpuSlab::EMPTY, ())),
             nodes: [const {
                 NodeSlabs {
-                    partial: SpinLock::new(Partial { list: List::EMPTY, nr: 0 }),
+                    partial: SpinLock::new(Class::PartialSlabs, Partial { list: List::EMPTY, nr: 0 }),
                     nr_slabs: AtomicU64::new(0),
                     nr_objects: AtomicU64::new(0),
                 }

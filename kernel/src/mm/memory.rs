@@ -10,7 +10,10 @@
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::fmt;
 
+use super::cpuset_state::CpusetTable;
+use super::kmap_slots::HighMemory;
 use super::kmem_cache::SlabCaches;
+use super::mmu::Mmu;
 use super::node::Node;
 use super::oom_state::OomState;
 use super::page::Pages;
@@ -24,7 +27,7 @@ use crate::gfp::{Gfp, ZoneTable};
 use crate::mmzone::{MAX_NR_ZONES, MAX_NUMNODES, NR_CPUS, NodeId, NodeMask, ZoneType};
 use crate::quirks::{Quirk, Quirks};
 use crate::sched::{Scheduler, WaitQueue};
-use crate::sync::{LocalIrq, Pin};
+use crate::sync::{Class, LocalIrq, Pin, SpinLock};
 use crate::task::{Current, TaskTable};
 use crate::trace::{Event, Stamp, Tracer};
 use crate::vmstat::{EventCounters, LabEvent, VmEvent, ZoneEvent};
@@ -77,6 +80,12 @@ pub trait Env: Sync {
     /// Writes what [`Env::read_word`] reads.
     fn write_word(&self, addr: PhysAddr, word: u64);
 
+    /// The translation tables of the kernel's address space, if the machine has any; else all of RAM is in the linear map,
+    /// and nothing can be mapped elsewhere.
+    fn mmu(&self) -> Option<&dyn Mmu> {
+        None
+    }
+
     /// Threads.
     type Sched: Scheduler;
 
@@ -108,7 +117,7 @@ pub enum Hook {
     Poison = 1 << 1,
     /// Who allocated a page is recorded: `page_owner=on`.
     PageOwner = 1 << 2,
-    /// Some task may not use every node.
+    /// There is another cpuset than the root. Linux: `cpusets_enabled`.
     Cpusets = 1 << 3,
     /// The machine boots: requests may not sleep yet. Linux: `gfp_allowed_mask`.
     Boot = 1 << 4,
@@ -120,6 +129,8 @@ pub enum Hook {
     NumaStatOff = 1 << 7,
     /// A request of some task is to fail.
     FailNth = 1 << 8,
+    /// Some task has a memory policy.
+    Mempolicy = 1 << 9,
 }
 
 /// Slots for all zones of all nodes: node times [`MAX_NR_ZONES`] plus index.
@@ -159,14 +170,18 @@ pub struct Memory<'m, E> {
     pub page_owners: PageOwners<'m>,
     /// Caches of objects smaller than pages; none until whoever makes the machine hands them over.
     pub slabs: SlabCaches<'m>,
+    /// The pages outside the linear map, and where they are mapped now.
+    pub highmem: HighMemory,
+    /// The record of the lowest area of vmalloc, by its address. Linux: `vmap_area_list`.
+    pub(super) vmap_areas: SpinLock<Option<PhysAddr>>,
     pub(super) totalram: AtomicU64,
     pub(super) totalreserve: AtomicU64,
     /// Pages that were found bad and are kept out of use.
     pub(super) leaked: AtomicU64,
     /// Zone selectors that contradict each other.
     pub bad_zone_requests: AtomicU64,
-    /// Changes whenever a task may use other nodes than before. Linux: `mems_allowed_seq`.
-    cpuset_seq: AtomicU32,
+    /// Named sets of nodes that tasks are confined to.
+    pub cpusets: CpusetTable,
     /// What was reported so far.
     pub printed: Printed,
     /// The OOM killer's state.
@@ -211,11 +226,13 @@ impl<'m, E: Env> Memory<'m, E> {
             quirks,
             page_owners: PageOwners::default(),
             slabs: SlabCaches::default(),
+            highmem: HighMemory::default(),
+            vmap_areas: SpinLock::new(Class::Leaf, None),
             totalram: AtomicU64::new(0),
             totalreserve: AtomicU64::new(0),
             leaked: AtomicU64::new(0),
             bad_zone_requests: AtomicU64::new(0),
-            cpuset_seq: AtomicU32::new(0),
+            cpusets: CpusetTable::default(),
             printed: Printed::default(),
             oom: OomState::default(),
             page_wait: WaitQueue::new(),
@@ -375,16 +392,6 @@ impl<'m, E: Env> Memory<'m, E> {
     fn trace_now(&self, current: &Current<'_>, event: Event) {
         let stamp = Stamp { time: self.env.now_ns(), cpu: current.cpu as u8, pid: u32::from(current.task.pid()) };
         self.env.tracer().record(stamp, event);
-    }
-
-    /// What changes when a task may use other nodes than before. Linux: `read_mems_allowed_begin`.
-    pub fn cpuset_cookie(&self) -> u32 {
-        self.cpuset_seq.load(Relaxed)
-    }
-
-    /// Notes that a task may use other nodes than before: attempts that are under way start again.
-    pub fn cpusets_changed(&self) {
-        self.cpuset_seq.fetch_add(1, Relaxed);
     }
 
     /// Counts `n` more of `event`. Linux: `count_vm_events`.

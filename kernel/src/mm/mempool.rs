@@ -19,7 +19,7 @@ use super::sleep;
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
 use crate::sched::{HZ, Wait, WaitQueue};
-use crate::sync::SpinLock;
+use crate::sync::{Class, SpinLock};
 use crate::task::Current;
 
 /// Bytes of an address in the pool's array.
@@ -126,7 +126,7 @@ pub fn create<'m, E: Env>(
     source: Source<'m>,
 ) -> Result<Mempool<'m>, NoObject> {
     let array = slab::kmalloc(memory, current, u64::from(min_nr) * WORD, Gfp::GFP_KERNEL)?;
-    let elements = SpinLock::new(Elements { array, min_nr, curr_nr: 0 });
+    let elements = SpinLock::new(Class::Leaf, Elements { array, min_nr, curr_nr: 0 });
     let pool = Mempool { source, elements, wait: WaitQueue::new() };
     for _ in 0..min_nr {
         match take(memory, current, source, Gfp::GFP_KERNEL) {

@@ -16,6 +16,7 @@
 
 use crate::sync::atomic::Ordering::Relaxed;
 
+use super::highmem;
 use super::memory::{Env, Hook, Memory};
 use super::page::{PageState, Pages};
 use super::pageblock::Pageblocks;
@@ -68,6 +69,10 @@ pub fn free_area_init<E: Env>(
             zone.is_highmem = layout.limits().is_highmem(size.kind);
         }
     }
+    if let (Some(start), Some(mmu)) = (layout.limits().highmem_start(), memory.env.mmu()) {
+        mmu.end_linear_map(start);
+        memory.highmem.start = start;
+    }
     memory.set_hook(Hook::MobilityOff, !layout.groups_by_mobility());
     init_pageblocks(memory, memblock);
     for (id, _) in layout.online() {
@@ -118,7 +123,7 @@ pub fn free_all<E: Env>(memory: &Memory<'_, E>, memblock: &Memblock) {
 pub fn poison_free<E: Env>(memory: &Memory<'_, E>, memblock: &Memblock) {
     for region in memblock.free_ranges() {
         let pages = region.range.pages_inside();
-        memory.env.fill_pages(pages.start, pages.nr_pages(), PAGE_POISON);
+        highmem::fill_pages(memory, pages.start, pages.nr_pages(), PAGE_POISON);
     }
     memory.set_hook(Hook::Poison, true);
 }

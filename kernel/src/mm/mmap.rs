@@ -6,7 +6,10 @@
 //!
 //! Linux: `mm/mmap.c`, `mm/memory.c`, `mm/mlock.c`. Linux does more: areas of many pages, writing through mappings.
 
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 
 use super::filemap::{Lookup, get_page};
 use super::memory::{Env, Memory};
@@ -17,7 +20,7 @@ use super::rmap;
 use super::sparse::Place;
 use super::swap;
 use super::tables::MapFlags;
-use super::users::{PageUser, State, Users, add_zone_stat};
+use super::users::{State, Users, add_zone_stat};
 use crate::task::{Current, Task};
 use crate::vmstat::{VmEvent, ZoneStat};
 
@@ -230,10 +233,12 @@ pub fn munlock<E: Env>(
 /// `__munlock_isolated_page`.
 fn rescue<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, index: u32) {
     let page = users.page(index);
-    let is_mlocked = matches!(users.user_of(index), Some(PageUser::File(entry)) if rmap::is_mlocked(users, entry));
-    if page.flags().contains(PageFlags::UNEVICTABLE) && !is_mlocked && swap::isolate_lru_page(memory, index) {
-        page.clear_flags(PageFlags::UNEVICTABLE);
-        memory.count(VmEvent::UnevictablePgsRescued, 1);
+    // Who puts it back on a list finds that nobody keeps it any more, or is seen.
+    fence(SeqCst);
+    if page.flags().contains(PageFlags::UNEVICTABLE)
+        && !rmap::is_page_mlocked(users, index)
+        && swap::isolate_lru_page(memory, index)
+    {
         swap::putback_lru_page(memory, current, index);
     }
 }

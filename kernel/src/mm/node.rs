@@ -13,7 +13,7 @@ use crate::addr::PfnRange;
 use crate::daemon::Daemon;
 use crate::mmzone::{MAX_NUMNODES, NodeId};
 use crate::sched::WaitQueue;
-use crate::sync::{LocalIrq, Pin, SpinLock};
+use crate::sync::{Class, LocalIrq, Pin, SpinLock};
 use crate::vmstat::{self, NodeStat};
 
 /// Distance of a node to itself.
@@ -127,7 +127,7 @@ impl Node {
             thisnode: Zonelist::default(),
             totalreserve: AtomicU64::new(0),
             stats: Default::default(),
-            lru: SpinLock::new(Lruvec::EMPTY),
+            lru: SpinLock::new(Class::Lru, Lruvec::EMPTY),
             inactive_age: AtomicU64::new(0),
             refaults: AtomicU64::new(0),
             kswapd: Kswapd::default(),
@@ -139,7 +139,12 @@ impl Node {
 
     /// A counter of the node. Linux: `node_page_state`.
     pub fn stat(&self, stat: NodeStat) -> u64 {
-        vmstat::at_least_0(self.stats[stat.index()].load(Relaxed))
+        vmstat::at_least_0(self.raw_stat(stat))
+    }
+
+    /// [`Node::stat`] as it is; below 0, wrapped round, only if somebody miscounts: for the audit.
+    pub fn raw_stat(&self, stat: NodeStat) -> u64 {
+        self.stats[stat.index()].load(Relaxed)
     }
 
     /// Shows the LRU lists to `look`, with nobody changing them.

@@ -15,6 +15,7 @@ use core::fmt;
 use super::alloc_context::AllocContext;
 use super::cpuset;
 use super::memory::{Env, Hook, Memory};
+use super::mempolicy;
 use super::oom_state::OomLock;
 use super::owner::PageOwner;
 use super::sleep;
@@ -24,7 +25,7 @@ use crate::addr::PAGE_SIZE;
 use crate::gfp::Gfp;
 use crate::mmzone::{NodeId, NodeMask};
 use crate::sched::Wait;
-use crate::task::{Current, MmFlags, OOM_SCORE_ADJ_MIN, Task, TaskFlags};
+use crate::task::{Current, MmFlags, OOM_SCORE_ADJ_MIN, PinnedTask, Task, TaskFlags};
 
 mod exit;
 mod kill;
@@ -32,6 +33,7 @@ mod reaper;
 mod report;
 
 pub use exit::{exit_oom_victim, exit_task};
+pub use kill::mark_oom_victim;
 pub use reaper::{oom_reaper, reap_one, wake_oom_reaper};
 
 /// A call for a victim. Linux: `struct oom_control`.
@@ -88,7 +90,7 @@ enum Constraint {
 enum Chosen<'t> {
     Nobody,
     /// The task, and its badness.
-    Victim(&'t Task, u64),
+    Victim(PinnedTask<'t>, u64),
     /// Somebody is about to die; wait for it.
     Aborted,
 }
@@ -105,7 +107,7 @@ pub fn out_of_memory<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, oc: 
         return false;
     }
     if will_free_mem(current.task) {
-        kill::mark_oom_victim(memory, current, current.task);
+        mark_oom_victim(memory, current, current.task);
         wake_oom_reaper(memory, current, current.task);
         return true;
     }
@@ -126,7 +128,7 @@ pub fn out_of_memory<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, oc: 
         Chosen::Victim(task, points) => {
             // In 64 bits and then 32, as Linux computes it: the score of an oom_origin means nothing.
             let score = (points.wrapping_mul(1000) / oc.totalpages) as u32;
-            kill::oom_kill_process(memory, current, oc, task, score, "Out of memory");
+            kill::oom_kill_process(memory, current, oc, &task, score, "Out of memory");
             true
         }
         Chosen::Aborted => true,
@@ -165,7 +167,7 @@ fn constrained_alloc<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, oc: 
         return Constraint::MemoryPolicy;
     }
     let mut zones = zonelist.eligible(oc.highest, oc.nodemask).map(|zone| memory.zone(usize::from(zone.zone)));
-    if memory.has(Hook::Cpusets) && zones.any(|zone| !cpuset::cpuset_allows(current, zone, oc.gfp)) {
+    if memory.has(Hook::Cpusets) && zones.any(|zone| !cpuset::cpuset_allows(memory, current, zone, oc.gfp)) {
         oc.totalpages = swap + spanned(current.task.mems_allowed());
         return Constraint::Cpuset;
     }
@@ -206,9 +208,11 @@ fn may_kill_asker<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, oc: &Oo
 /// Whether the task is out of the question: the first one, a kernel thread, or one whose memory would not help.
 /// Linux: `oom_unkillable_task`.
 fn is_unkillable(current: &Current<'_>, task: &Task, nodes: Option<NodeMask>) -> bool {
-    // A nodemask is compared with the task's memory policy, which here is always that any node will do.
-    let shares_nodes = || current.task.mems_allowed().and(task.mems_allowed()) != NodeMask::default();
-    task.is_init() || task.flags().contains(TaskFlags::PF_KTHREAD) || (nodes.is_none() && !shares_nodes())
+    let helps = || match nodes {
+        Some(nodes) => mempolicy::may_have_memory_of(task, nodes),
+        None => current.task.mems_allowed().intersects(task.mems_allowed()),
+    };
+    task.is_init() || task.flags().contains(TaskFlags::PF_KTHREAD) || !helps()
 }
 
 /// How bad the task is: the pages that its death would free, moved by `oom_score_adj` thousandths of `totalpages`; 0 for
@@ -231,8 +235,8 @@ pub fn oom_badness(current: &Current<'_>, task: &Task, nodes: Option<NodeMask>, 
 /// The worst task, the oldest of them; unless a victim is still about to die. Linux: `select_bad_process`.
 fn select_bad_process<'m, E: Env>(memory: &'m Memory<'_, E>, current: &Current<'_>, oc: &OomControl<'_>) -> Chosen<'m> {
     let (mut chosen, mut most) = (Chosen::Nobody, 0);
-    for task in memory.env.tasks().by_age() {
-        if is_unkillable(current, task, oc.nodemask) {
+    for task in memory.env.tasks().pinned_by_age() {
+        if is_unkillable(current, &task, oc.nodemask) {
             continue;
         }
         if !oc.is_sysrq() && task.is_oom_victim() {
@@ -243,7 +247,7 @@ fn select_bad_process<'m, E: Env>(memory: &'m Memory<'_, E>, current: &Current<'
         }
         let points = match task.oom.is_origin() {
             true => u64::MAX,
-            false => oom_badness(current, task, oc.nodemask, oc.totalpages),
+            false => oom_badness(current, &task, oc.nodemask, oc.totalpages),
         };
         // Of two origins the later is chosen, of two equals the older.
         if points > most || task.oom.is_origin() {

@@ -8,7 +8,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::daemon::Daemon;
 use crate::sched::WaitQueue;
-use crate::sync::SpinLock;
+use crate::sync::{Class, SpinLock};
 
 /// The state of the OOM killer.
 pub struct OomState {
@@ -32,7 +32,7 @@ impl Default for OomState {
             storage_suspended: AtomicBool::new(false),
             victims: AtomicU32::new(0),
             victims_wait: WaitQueue::new(),
-            reaper_list: SpinLock::new(0),
+            reaper_list: SpinLock::new(Class::Leaf, 0),
             reaper: Daemon::new(),
         }
     }

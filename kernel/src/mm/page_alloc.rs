@@ -15,6 +15,7 @@ use super::fastpath;
 use super::fault_inject;
 use super::freelist;
 use super::memory::{BestZones, Env, Hook, Memory};
+use super::mempolicy::Turn;
 use super::page::{PageFlags, PageState};
 use super::prep::{self, FreeError};
 use super::printed::WarnOnce;
@@ -29,6 +30,10 @@ use crate::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
 use crate::quirks::Quirk;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;
+
+mod policy;
+
+pub use policy::alloc_page_vma;
 
 /// Why there are no pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +125,7 @@ fn alloc_pages_slowly<E: Env>(
         Some(Err(_)) => {
             Err(AllocError::NoMemory { gfp: current.task.scoped(gfp), order: Order::new(order).unwrap_or_default() })
         }
+        None if memory.has(Hook::Mempolicy) => policy::alloc_pages_current(memory, current, gfp, order, Turn::Next),
         None => alloc_pages_carefully(memory, current, gfp, order, memory.cpu_node[current.cpu], None),
     }
 }
@@ -206,16 +212,17 @@ fn alloc_pages_carefully<E: Env>(
         preferred_zone: 0,
         classzone: 0,
     };
-    if nodes.is_some() || memory.has(Hook::Cpusets) {
-        narrow_to_cpuset(memory, current, &mut ac);
-    }
+    let cpuset = match memory.has(Hook::Cpusets) {
+        true => policy::narrow_to_cpuset(current, &mut ac),
+        false => AllocFlags::empty(),
+    };
     if gfp.intersects(current.forbidden()) {
         sleep::report_might_sleep(memory, current, "mm/page_alloc.c:4486");
     }
     if memory.has(Hook::FailNth) && fault_inject::should_fail_alloc_page(memory, current, gfp, order) {
         return Err(AllocError::NoMemory { gfp, order });
     }
-    let found = match first_attempt(memory, current, &mut ac) {
+    let found = match first_attempt(memory, current, &mut ac, cpuset) {
         Some(index) => Ok(index),
         None => {
             ac.gfp = gfp;
@@ -251,7 +258,6 @@ pub fn reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, 
         preferred_zone: 0,
         classzone: 0,
     };
-    narrow_to_cpuset(memory, current, &mut ac);
     if ac.prefer(memory).is_none() {
         return 0;
     }
@@ -260,17 +266,19 @@ pub fn reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, 
 
 /// The fast path: no reserve below Low is touched, nothing waits. Linux: `prepare_alloc_pages`, `finalise_ac`.
 #[inline(always)]
-fn first_attempt<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &mut AllocContext<'_>) -> Option<u32> {
+fn first_attempt<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &mut AllocContext<'_>,
+    cpuset: AllocFlags,
+) -> Option<u32> {
     ac.prefer(memory)?;
-    let mut flags = AllocFlags::WMARK_LOW;
+    let mut flags = AllocFlags::WMARK_LOW | cpuset;
     if ac.gfp.contains(Gfp::__GFP_KSWAPD_RECLAIM) {
         flags |= AllocFlags::KSWAPD;
     }
     if ac.gfp.contains(Gfp::__GFP_MOVABLE) {
         flags |= AllocFlags::CMA;
-    }
-    if memory.has(Hook::Cpusets) {
-        flags |= AllocFlags::CPUSET;
     }
     if memory.quirks.switched(Quirk::Nofragment) {
         flags |= nofragment(memory, ac);
@@ -293,15 +301,6 @@ fn nofragment<E: Env>(memory: &Memory<'_, E>, ac: &AllocContext<'_>) -> AllocFla
 fn zonelist_of<'a, E: Env>(memory: &'a Memory<'_, E>, node: NodeId, gfp: Gfp) -> &'a Zonelist {
     let node = memory.node(node);
     if gfp.contains(Gfp::__GFP_THISNODE) { &node.thisnode } else { &node.fallback }
-}
-
-/// With cpusets in use, a request without a nodemask gets its task's. Linux: `prepare_alloc_pages`.
-#[cold]
-fn narrow_to_cpuset<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &mut AllocContext<'_>) {
-    if memory.has(Hook::Cpusets) {
-        ac.gfp |= Gfp::__GFP_HARDWALL;
-        ac.nodemask = ac.nodemask.or(Some(current.task.mems_allowed()));
-    }
 }
 
 #[cold]

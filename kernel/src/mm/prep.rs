@@ -10,6 +10,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 use core::fmt;
 
 use super::alloc_context::AllocContext;
+use super::highmem;
 use super::memory::{Env, Hook, Memory};
 use super::page::{Kind, PageFlags, PageState};
 use super::zone::AllocFlags;
@@ -60,12 +61,12 @@ pub(super) fn prep_new_page<E: Env>(
 fn prep_content<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext<'_>, index: u32) {
     let (pfn, nr_pages) = (memory.pages.pfn(index), ac.order.nr_pages());
     if memory.has(Hook::Poison)
-        && let Some((at, byte)) = memory.env.first_other(pfn, nr_pages, PAGE_POISON)
+        && let Some((at, byte)) = highmem::first_other(memory, pfn, nr_pages, PAGE_POISON)
     {
         report_poison(memory, pfn, at, byte);
     }
     if ac.gfp.contains(Gfp::__GFP_ZERO) {
-        memory.env.fill_pages(pfn, nr_pages, 0);
+        highmem::fill_pages(memory, pfn, nr_pages, 0);
     }
     if memory.has(Hook::PageOwner) {
         memory.page_owners.set(index, current.task, ac.gfp, memory.env.now_ns());
@@ -177,7 +178,7 @@ pub(super) fn free_pages_prepare<E: Env>(
         return Ok(None);
     }
     if memory.has(Hook::Poison) {
-        memory.env.fill_pages(pfn, state.order().nr_pages(), PAGE_POISON);
+        highmem::fill_pages(memory, pfn, state.order().nr_pages(), PAGE_POISON);
     }
     Ok(Some((index, state)))
 }
@@ -195,7 +196,7 @@ pub(super) fn free_unreferenced_prepare<E: Env>(
         return None;
     }
     if memory.has(Hook::Poison) {
-        memory.env.fill_pages(pfn, state.order().nr_pages(), PAGE_POISON);
+        highmem::fill_pages(memory, pfn, state.order().nr_pages(), PAGE_POISON);
     }
     Some(state)
 }

@@ -10,6 +10,7 @@
 use crate::sync::atomic::Ordering::Relaxed;
 
 use super::handles;
+use super::highmem;
 use super::memory::{Env, Memory};
 use super::owner::MigrateError;
 use super::page::PageFlags;
@@ -53,7 +54,7 @@ pub(super) fn migrate<E: Env>(
         if !users.page(from).freeze(owned + 1) {
             return Err(MigrateError::Again);
         }
-        memory.env.copy_page(memory.pages.pfn(from), memory.pages.pfn(to));
+        highmem::copy_page(memory, memory.pages.pfn(from), memory.pages.pfn(to));
         move_counts(memory, users, user, from, to);
         users.page(to).get(owned);
         users.page(to).set_flags(users.page(from).clear_flags(MOVED));

@@ -17,7 +17,7 @@
 use super::zone::AllocFlags;
 use crate::gfp::Gfp;
 use crate::task::{Current, TaskFlags};
-use crate::trace::reasons::ReserveRule;
+use crate::trace::reasons::{HarderBy, ReserveRule};
 
 /// How far a request may go by its mask, and by its task's priority. Linux: `gfp_to_alloc_flags`.
 #[inline(always)]
@@ -29,10 +29,10 @@ pub fn gfp_to_alloc_flags(current: &Current<'_>, gfp: Gfp) -> AllocFlags {
     if gfp.contains(Gfp::__GFP_ATOMIC) {
         // What cannot wait is not kept back by a cpuset either.
         flags -= AllocFlags::CPUSET;
-        if !gfp.contains(Gfp::__GFP_NOMEMALLOC) {
+        if harder_by(current, gfp) == HarderBy::Atomic {
             flags |= AllocFlags::HARDER;
         }
-    } else if current.task.is_realtime() && !current.context().in_interrupt() {
+    } else if harder_by(current, gfp) == HarderBy::RealTime {
         flags |= AllocFlags::HARDER;
     }
     if gfp.contains(Gfp::__GFP_KSWAPD_RECLAIM) {
@@ -42,6 +42,18 @@ pub fn gfp_to_alloc_flags(current: &Current<'_>, gfp: Gfp) -> AllocFlags {
         flags |= AllocFlags::CMA;
     }
     flags
+}
+
+/// What lets a request try harder, by its mask or its task's priority.
+#[inline(always)]
+pub fn harder_by(current: &Current<'_>, gfp: Gfp) -> HarderBy {
+    if gfp.contains(Gfp::__GFP_ATOMIC) {
+        if gfp.contains(Gfp::__GFP_NOMEMALLOC) { HarderBy::Nothing } else { HarderBy::Atomic }
+    } else if current.task.is_realtime() && !current.context().in_interrupt() {
+        HarderBy::RealTime
+    } else {
+        HarderBy::Nothing
+    }
 }
 
 /// Which rule opens the reserves to a request, or keeps them closed; asked in exactly this order.

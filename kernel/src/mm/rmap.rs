@@ -147,6 +147,11 @@ pub(super) fn is_mlocked(users: &Users<'_>, entry: u32) -> bool {
     mappings(users, entry).any(|(_, mapping)| mapping.state.get().contains(LOCKED))
 }
 
+/// Whether the page is a file's, and locked into memory.
+pub(super) fn is_page_mlocked(users: &Users<'_>, index: u32) -> bool {
+    matches!(users.user_of(index), Some(PageUser::File(entry)) if is_mlocked(users, entry))
+}
+
 /// Forgets all mappings of a page that is not cached.
 pub(super) fn remove_all<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, state: &mut State, entry: u32) {
     let first = || Some(users.file(entry).mappings.load(Relaxed)).filter(|&number| number != NIL);

@@ -28,7 +28,7 @@ use core::fmt;
 
 use super::kmem_cache::{CpuSlab, KmemCache, link, number_of};
 use super::memory::{Env, Hook, Memory};
-use super::page::{Kind, PageFlags, PageState};
+use super::page::PageState;
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
 use crate::mmzone::NodeId;
@@ -39,11 +39,9 @@ mod debug;
 mod free;
 pub mod kmalloc;
 mod ladder;
-mod object;
 mod pages;
 mod partial;
 mod shrink;
-pub mod slabinfo;
 
 pub use free::check_in_use;
 pub use kmalloc::{ZERO_SIZE_PTR, kfree, kmalloc, kmalloc_node, krealloc, ksize, kzalloc};
@@ -242,12 +240,6 @@ fn push<E: Env>(memory: &Memory<'_, E>, cpu: &mut CpuSlab, slot: u16, addr: Phys
 fn cache_hint<'m, E: Env>(memory: &Memory<'m, E>, addr: PhysAddr) -> Option<&'m KmemCache> {
     let index = memory.pages.checked_index(addr.pfn())?;
     memory.slabs.get(number_of(memory.pages.at(index).state().owner()))
-}
-
-/// Whether a record says that its page is the first of a slab.
-#[inline(always)]
-fn is_slab(state: PageState) -> bool {
-    state.is(Kind::Allocated) && state.flags().contains(PageFlags::SLAB)
 }
 
 /// The record of the block's first page that contains `addr`, with what it says.

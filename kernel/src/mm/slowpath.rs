@@ -33,10 +33,10 @@ use super::warn;
 use super::warn_alloc;
 use super::zone::AllocFlags;
 use crate::gfp::Gfp;
-use crate::mmzone::{MigrateType, NodeMask};
+use crate::mmzone::MigrateType;
 use crate::reclaim_types::{CompactPriority, CompactResult};
 use crate::task::{Current, TaskFlags};
-use crate::trace::reasons::{FlagsOrigin, RefuseReason, ReserveRule, RetryReason};
+use crate::trace::reasons::{FlagsOrigin, HarderBy, RefuseReason, ReserveRule, RetryReason};
 use crate::trace::slowpath::SlowPath as Step;
 use crate::vmstat::LabEvent;
 
@@ -97,8 +97,8 @@ struct SlowPath<'a, 'm, 't, 'z, E> {
     compact_retries: u32,
     /// Rounds that it went so far.
     rounds: u32,
-    /// The state of the cpusets when the attempt began.
-    cpuset_cookie: u32,
+    /// What told of the task's nodes when the attempt began.
+    mems_cookie: u32,
 }
 
 /// Finds a block for the request of `ac`, whose fast path failed. Leaves in `ac` its mask less what the task's scopes
@@ -114,12 +114,12 @@ pub fn alloc_pages_slowpath<E: Env>(
     ac: &mut AllocContext<'_>,
 ) -> Result<u32, Refusal> {
     memory.count_lab(LabEvent::Slowpath);
-    let (nodes, asked) = (ac.nodemask, ac.gfp);
+    let asked = ac.gfp;
     ac.gfp = current.task.scoped(asked);
     let alloc_mask = ac.gfp;
     let mut slow = SlowPath::new(memory, current, ac);
     slow.settle_mask(asked);
-    let found = match slow.run(nodes) {
+    let found = match slow.run() {
         End::Page(index) => Ok(index),
         End::Interrupted => Err(Refusal::Interrupted),
         End::RoundLimit => Err(Refusal::RoundLimit(slow.rounds)),
@@ -173,15 +173,15 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
             compact_result: CompactResult::Skipped,
             compact_retries: 0,
             rounds: 0,
-            cpuset_cookie: 0,
+            mems_cookie: 0,
         }
     }
 
     /// From S1 on until the matter is settled.
     #[inline(always)]
-    fn run(&mut self, nodes: Option<NodeMask>) -> End {
+    fn run(&mut self) -> End {
         loop {
-            let mut outcome = self.start(nodes);
+            let mut outcome = self.start();
             let end = loop {
                 outcome = match outcome.and_then(|()| self.round()) {
                     Err(End::NoPage(reason)) => self.no_page(reason),
@@ -200,8 +200,8 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
 
     /// S1 to S4: what is done once.
     #[inline(always)]
-    fn start(&mut self, nodes: Option<NodeMask>) -> Outcome {
-        self.begin(nodes)?;
+    fn start(&mut self) -> Outcome {
+        self.begin()?;
         self.wake_kswapds();
         self.take(FlagsOrigin::Mask)?;
         self.compact_first()
@@ -218,14 +218,13 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
         self.memory.trace(self.current, || Step::SlowpathEntered { order, gfp, asked });
     }
 
-    /// S1: everything from the mask again.
-    fn begin(&mut self, nodes: Option<NodeMask>) -> Outcome {
+    /// S1: everything from the mask again, but for the nodemask: one that was dropped stays so.
+    fn begin(&mut self) -> Outcome {
         self.compact_retries = 0;
         self.no_progress_loops = 0;
         self.compact_priority = CompactPriority::DEF;
-        self.cpuset_cookie = self.memory.cpuset_cookie();
+        self.mems_cookie = self.current.task.placement.mems_cookie();
         self.flags = reserve::gfp_to_alloc_flags(self.current, self.ac.gfp);
-        self.ac.nodemask = nodes;
         self.ac.prefer(self.memory).ok_or(End::NoPage(RefuseReason::NoZone))
     }
 
@@ -240,7 +239,11 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
     /// S3, S6: a look at the free lists.
     #[inline(always)]
     fn take(&mut self, origin: FlagsOrigin) -> Outcome {
-        self.memory.trace(self.current, || Step::AllocFlagsChosen { flags: self.flags.bits(), origin });
+        self.memory.trace(self.current, || Step::AllocFlagsChosen {
+            flags: self.flags.bits(),
+            origin,
+            harder: self.harder_by(origin),
+        });
         match freelist::get_page_from_freelist(self.memory, self.current, self.ac, self.flags) {
             Some(index) => Err(End::Page(index)),
             None => Ok(()),
@@ -368,6 +371,15 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
         sleep::cond_resched(self.memory, self.current);
         self.check_interrupt()?;
         self.retry(RetryReason::NoFail)
+    }
+
+    /// What gave an attempt's flags `ALLOC_HARDER`.
+    fn harder_by(&self, origin: FlagsOrigin) -> HarderBy {
+        match origin {
+            FlagsOrigin::Mask => reserve::harder_by(self.current, self.ac.gfp),
+            FlagsOrigin::NoFailHelp => HarderBy::NoFail,
+            FlagsOrigin::Reserves | FlagsOrigin::OomLastTry | FlagsOrigin::OomNoFail => HarderBy::Nothing,
+        }
     }
 
     /// A look at the free lists with other flags than the request's own.

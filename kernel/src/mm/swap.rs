@@ -60,7 +60,26 @@ fn with_listed<E: Env, R>(
     if flags.contains(PageFlags::LRU) { act(&mut lruvec, page, lru_of(flags)) } else { None }
 }
 
-/// Puts a page that is on no list at the head of the one that its marks name. The lists hold no reference.
+/// Marks a page as being on a list, and says on which it belongs. The caller holds the LRU lock.
+///
+/// A page that somebody kept in memory when it was taken off its list may be free to go by now: who let it go could not
+/// move it then. Linux: `page_evictable`.
+pub(super) fn choose_list<E: Env>(memory: &Memory<'_, E>, page: &Page, index: u32) -> LruList {
+    page.set_flags(PageFlags::LRU);
+    if page.flags().contains(PageFlags::UNEVICTABLE) {
+        // Who lets it go finds it on a list from here on, or is seen.
+        fence(SeqCst);
+        if memory.env.owner().is_mlocked(index) {
+            page.clear_flags(PageFlags::ACTIVE);
+        } else {
+            page.clear_flags(PageFlags::UNEVICTABLE);
+            memory.count(VmEvent::UnevictablePgsRescued, 1);
+        }
+    }
+    lru_of(page.flags())
+}
+
+/// Puts a page that is on no list at the head of the one where it belongs. The lists hold no reference.
 ///
 /// Linux: `lru_cache_add`, `__pagevec_lru_add_fn`.
 pub fn lru_cache_add<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, index: u32) {
@@ -68,11 +87,9 @@ pub fn lru_cache_add<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, inde
     let (zone, node) = home(memory, page);
     let pin = memory.pin();
     let mut lruvec = node.lru.lock(&pin);
-    page.set_flags(PageFlags::LRU);
-    let lru = lru_of(page.flags());
-    match lru {
-        LruList::Unevictable => drop(page.clear_flags(PageFlags::ACTIVE)),
-        _ => lruvec.note_arrival(lru),
+    let lru = choose_list(memory, page, index);
+    if lru != LruList::Unevictable {
+        lruvec.note_arrival(lru);
     }
     lruvec.list_mut(lru).push_front(&memory.pages, index);
     add_lru_size(node, zone, lru, 1);
@@ -117,7 +134,7 @@ fn take_off<E: Env>(memory: &Memory<'_, E>, index: u32, admit: impl FnOnce(&Page
     taken.is_some()
 }
 
-/// Brings an isolated page back to the list that its marks name now, and drops the reference of the isolation.
+/// Brings an isolated page back to the list where it belongs now, and drops the reference of the isolation.
 ///
 /// Linux: `putback_lru_page`.
 pub fn putback_lru_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, index: u32) {

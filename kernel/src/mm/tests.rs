@@ -1,5 +1,6 @@
 //! Tests of the allocator as a whole, by the sections of the specification.
 
+mod abuse;
 mod api;
 mod boot;
 mod compaction;
@@ -10,9 +11,11 @@ mod golden_traces;
 mod highatomic;
 mod lru;
 mod misuse;
+mod numa;
 mod page_ladder;
 mod paths;
 mod per_cpu;
+mod races;
 mod reclaim;
 mod reserve_floors;
 mod reserves;

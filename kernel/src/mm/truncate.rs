@@ -183,8 +183,12 @@ fn truncate_cached<E: Env>(
 ) -> Result<(), PcError> {
     lock_page(memory, current, users, index)?;
     let written = wait_on_page_writeback(memory, current, users, index);
-    let Some(PageUser::File(entry)) = users.user_of(index) else { return written };
-    if written.is_ok() && users.file(entry).page() == Some(index) {
+    // While we waited, somebody else may have taken it out.
+    let entry = match users.user_of(index) {
+        Some(PageUser::File(entry)) if users.file(entry).page() == Some(index) => Some(entry),
+        _ => None,
+    };
+    if let Some(entry) = entry.filter(|_| written.is_ok()) {
         users.locked(memory, |state| {
             rmap::unmap_file_always(memory, users, entry, index);
             page_io::clear_page_dirty(memory, users, index);

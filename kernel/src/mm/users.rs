@@ -17,7 +17,7 @@ use super::sparse::{MAX_OBJECTS, Place, Sparse};
 use super::tables::{AnonPage, FilePage, Handle, Mapping, SwapSlot, UsersTables};
 use crate::daemon::Daemon;
 use crate::gfp::Gfp;
-use crate::sync::SpinLock;
+use crate::sync::{Class, SpinLock};
 use crate::vmstat::{NodeStat, ZoneStat};
 
 /// Files at most; their numbers start at 0.
@@ -156,16 +156,19 @@ impl<'m> Users<'m> {
         Users {
             pages,
             tables,
-            state: SpinLock::new(State {
-                files: Sparse::EMPTY,
-                anons: Sparse::EMPTY,
-                mappings: FreeList::EMPTY,
-                handles: FreeList::EMPTY,
-                first_request: 0,
-                nr_requests: 0,
-                next_slot: 0,
-                file_gfp: [Gfp::GFP_HIGHUSER_MOVABLE; MAX_FILES as usize],
-            }),
+            state: SpinLock::new(
+                Class::Users,
+                State {
+                    files: Sparse::EMPTY,
+                    anons: Sparse::EMPTY,
+                    mappings: FreeList::EMPTY,
+                    handles: FreeList::EMPTY,
+                    first_request: 0,
+                    nr_requests: 0,
+                    next_slot: 0,
+                    file_gfp: [Gfp::GFP_HIGHUSER_MOVABLE; MAX_FILES as usize],
+                },
+            ),
             disk: Disk {
                 write_latency: AtomicU64::new(5),
                 read_latency: AtomicU64::new(1),

@@ -123,7 +123,7 @@ fn shrink_zones<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &Allo
     let mut last: Option<NodeId> = None;
     for zoneref in ac.zonelist.eligible(sc.reclaim_idx, sc.nodemask) {
         let zone = memory.zone(usize::from(zoneref.zone));
-        if memory.has(Hook::Cpusets) && !cpuset::cpuset_allows(current, zone, CPUSET_MASK) {
+        if memory.has(Hook::Cpusets) && !cpuset::cpuset_allows(memory, current, zone, CPUSET_MASK) {
             continue;
         }
         if sc.order > COSTLY_ORDER && compaction_ready(memory, current, zone, sc) {

@@ -25,7 +25,7 @@ use crate::trace::vmscan::Vmscan;
 /// Wakes the node's kswapd for a request of `order` that may use `zone` and the zones up to index `classzone`.
 ///
 /// Linux: `wakeup_kswapd`.
-#[inline]
+#[inline(always)]
 pub fn wakeup_kswapd<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
@@ -34,7 +34,7 @@ pub fn wakeup_kswapd<E: Env>(
     order: Order,
     classzone: usize,
 ) {
-    let forbidden = || memory.has(Hook::Cpusets) && !cpuset::cpuset_allows(current, zone, gfp);
+    let forbidden = || memory.has(Hook::Cpusets) && !cpuset::cpuset_allows(memory, current, zone, gfp);
     if zone.managed() == 0 || forbidden() {
         return;
     }

@@ -61,10 +61,11 @@ pub(super) fn nodemask(nodes: Option<NodeMask>) -> impl fmt::Display {
     })
 }
 
-/// The cpuset of `current` and its nodes; all tasks are in the first one.
+/// The cpuset of `current` and its nodes. Linux: `cpuset_print_current_mems_allowed`.
 pub(super) fn cpuset<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) -> impl fmt::Display {
     let nodes = current.task.mems_allowed().and(memory.nodes_with_memory());
-    fmt::from_fn(move |f| write!(f, ",cpuset=/,mems_allowed={nodes}"))
+    let name = memory.cpusets.get(current.task.placement.cpuset()).name();
+    fmt::from_fn(move |f| write!(f, ",cpuset={name},mems_allowed={nodes}"))
 }
 
 #[cfg(test)]

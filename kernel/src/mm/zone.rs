@@ -18,8 +18,9 @@ use super::pageblock::Pageblocks;
 use super::pcp::{Pageset, PcpLimits, PcpLists};
 use crate::addr::{Order, PfnRange};
 use crate::mmzone::{MAX_NR_ZONES, MigrateType, NodeId, Watermark, ZoneType};
-use crate::sync::{PerCpu, SpinLock};
+use crate::sync::{Class, PerCpu, SpinLock};
 use crate::trace::ZoneRef;
+use crate::trace::alloc_flags::Opened;
 use crate::trace::decision::WatermarkCheck;
 use crate::vmstat::{self, NumaStat, ZoneStat};
 
@@ -121,9 +122,9 @@ impl Zone {
             pcp_batch: AtomicU32::new(PcpLimits::BOOT.batch),
             stats: Default::default(),
             counts: FreeCounts::default(),
-            free: SpinLock::new(FreeLists::EMPTY),
+            free: SpinLock::new(Class::Zone, FreeLists::EMPTY),
             compact: CompactState::default(),
-            pcp: PerCpu::new(|_| (PcpLists::default(), Pageset::default())),
+            pcp: PerCpu::new(Class::CpuPages, |_| (PcpLists::default(), Pageset::default())),
         }
     }
 
@@ -261,8 +262,13 @@ impl Zone {
         match stat {
             ZoneStat::NrFreePages => self.counts.free_pages(),
             ZoneStat::NrFreeCma => self.counts.free_cma(),
-            other => vmstat::at_least_0(self.stats[other as usize].load(Relaxed)),
+            other => vmstat::at_least_0(self.raw_stat(other)),
         }
+    }
+
+    /// [`Zone::stat`] as it is; below 0, wrapped round, only if somebody miscounts: for the audit. Not of free pages.
+    pub fn raw_stat(&self, stat: ZoneStat) -> u64 {
+        self.stats[stat as usize].load(Relaxed)
     }
 
     /// Changes a counter of the zone. Linux: `mod_zone_page_state`.
@@ -339,9 +345,12 @@ impl Zone {
         classzone: usize,
         flags: AllocFlags,
     ) -> WatermarkCheck {
-        let terms = self.watermark_terms(order, self.watermark(mark), classzone, flags);
+        let watermark = self.watermark(mark);
+        let terms = self.watermark_terms(order, watermark, classzone, flags);
         WatermarkCheck {
             mark,
+            opened: Opened::among(flags.bits()),
+            watermark,
             threshold: terms.min as u64,
             reserve: terms.reserve as u64,
             free: self.counts.free_pages(),

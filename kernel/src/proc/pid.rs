@@ -118,7 +118,7 @@ impl PidFile {
         memory: &Memory<'_, E>,
         current: &Current<'_>,
         task: &Task,
-        form: Form,
+        (form, nr_cpus): (Form, usize),
         out: &mut dyn fmt::Write,
     ) -> fmt::Result {
         let mut line = |value: &dyn fmt::Display| match form {
@@ -132,7 +132,7 @@ impl PidFile {
             PidFile::OomScore => line(&oom_score(memory, current, task)),
             PidFile::OomScoreAdj => line(&task.oom_score_adj()),
             PidFile::Status if form == Form::Json => status_json(task, out),
-            PidFile::Status => status(memory, task, out),
+            PidFile::Status => status(memory, task, nr_cpus, out),
         }
     }
 
@@ -197,7 +197,7 @@ fn sizes(task: &Task) -> [(&'static str, u64); 7] {
     ]
 }
 
-fn status<E: Env>(memory: &Memory<'_, E>, task: &Task, out: &mut dyn fmt::Write) -> fmt::Result {
+fn status<E: Env>(memory: &Memory<'_, E>, task: &Task, nr_cpus: usize, out: &mut dyn fmt::Write) -> fmt::Result {
     let uid = task.uid();
     writeln!(out, "Name:\t{}\nTgid:\t{}\nPid:\t{}", task.comm(), task.tgid(), task.pid())?;
     writeln!(out, "PPid:\t{}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}", task.parent())?;
@@ -206,7 +206,19 @@ fn status<E: Env>(memory: &Memory<'_, E>, task: &Task, out: &mut dyn fmt::Write)
     }
     let pending = if task.is_dying() { SIGKILL } else { 0 };
     writeln!(out, "Threads:\t1\nShdPnd:\t{pending:016x}")?;
-    writeln!(out, "Mems_allowed_list:\t{}", task.mems_allowed().and(memory.nodes_with_memory()))
+    // Any CPU will do for any task: cpusets here have nodes only. Linux prints as many digits as there may be CPUs.
+    let (mems, digits) = (task.mems_allowed().and(memory.nodes_with_memory()), nr_cpus.div_ceil(4));
+    writeln!(out, "Cpus_allowed:\t{:0digits$x}\nCpus_allowed_list:\t{}", (1u64 << nr_cpus) - 1, CpuList(nr_cpus))?;
+    writeln!(out, "Mems_allowed:\t{:x}\nMems_allowed_list:\t{mems}", mems.0)
+}
+
+/// The CPUs from 0 on, as Linux lists them: `0`, or `0-3`.
+struct CpuList(usize);
+
+impl fmt::Display for CpuList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1 { write!(f, "0-{}", self.0 - 1) } else { f.write_str("0") }
+    }
 }
 
 fn status_json(task: &Task, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -235,7 +247,7 @@ mod tests {
         let (current, mut text) = (Current::new(memory.env.tasks().init(), 0), String::new());
         let path = PidPath::parse(path).unwrap();
         let task = path.task(memory, &current).unwrap();
-        path.file.unwrap().read(memory, &current, task, form, &mut text).unwrap();
+        path.file.unwrap().read(memory, &current, task, (form, 5), &mut text).unwrap();
         text
     }
 
@@ -268,7 +280,7 @@ mod tests {
             "Name:\thog\nTgid:\t3\nPid:\t3\nPPid:\t2\nUid:\t1000\t1000\t1000\t1000\nVmSize:\t       0 kB\n\
              VmRSS:\t   12000 kB\nRssAnon:\t   12000 kB\nRssFile:\t       0 kB\nRssShmem:\t       0 kB\n\
              VmPTE:\t      80 kB\nVmSwap:\t       0 kB\nThreads:\t1\nShdPnd:\t0000000000000000\n\
-             Mems_allowed_list:\t0\n"
+             Cpus_allowed:\t1f\nCpus_allowed_list:\t0-4\nMems_allowed:\t1\nMems_allowed_list:\t0\n"
         );
         task.kill();
         assert!(text("/proc/3/status").contains("ShdPnd:\t0000000000000100\n"));

@@ -1,13 +1,13 @@
 //! /proc/slabinfo: what every slab cache has, the newest first.
 //!
-//! Key type: [`Row`]. Neighbour: [`crate::mm::slab::slabinfo`] counts. Linux: `print_slabinfo_header`, `cache_show`.
+//! Key type: [`Row`]. Neighbour: [`crate::mm::slabinfo`] counts. Linux: `print_slabinfo_header`, `cache_show`.
 
 use core::fmt;
 
 use super::{Form, json};
 use crate::mm::kmem_cache::{CacheName, KmemCache};
 use crate::mm::memory::{Env, Memory};
-use crate::mm::slab::slabinfo::{SlabInfo, slabinfo};
+use crate::mm::slabinfo::{SlabInfo, slabinfo};
 
 /// What stands above the caches.
 const HEADER: &str = "\
@@ -31,12 +31,13 @@ impl Row {
     }
 
     /// Objects and pages of a slab.
-    fn per_slab(&self) -> (u16, u64) {
+    pub fn per_slab(&self) -> (u16, u64) {
         let layout = &self.info.layout;
         (layout.objects(layout.order), layout.order.nr_pages())
     }
 
-    fn write_json(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+    /// Writes the line as an object.
+    pub fn write_json(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let SlabInfo { active_objs, num_objs, num_slabs, layout } = self.info;
         let (objects, pages) = self.per_slab();
         let mut row = json::Object::new(out);

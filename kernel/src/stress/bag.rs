@@ -32,17 +32,17 @@ impl Random {
     }
 }
 
-/// Up to `N` things in no order.
+/// Up to `N` things in no order. It lies on a thread's stack for a moment, so things should be small.
 #[derive(Clone, Copy, Debug)]
 pub struct Bag<T, const N: usize> {
-    things: [Option<T>; N],
+    things: [T; N],
     len: usize,
 }
 
 impl<T: Copy, const N: usize> Bag<T, N> {
-    /// Nothing.
-    pub const fn new() -> Bag<T, N> {
-        Bag { things: [None; N], len: 0 }
+    /// Nothing; `blank` is what a place holds that holds nothing.
+    pub const fn new(blank: T) -> Bag<T, N> {
+        Bag { things: [blank; N], len: 0 }
     }
 
     /// Whether there is nothing in it.
@@ -57,14 +57,14 @@ impl<T: Copy, const N: usize> Bag<T, N> {
 
     /// Puts a thing in; the bag must not be full.
     pub fn push(&mut self, thing: T) {
-        self.things[self.len] = Some(thing);
+        self.things[self.len] = thing;
         self.len += 1;
     }
 
     /// Takes the thing out that came last.
     pub fn pop(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
-        self.things[self.len].take()
+        Some(self.things[self.len])
     }
 
     /// Takes any thing out.
@@ -76,24 +76,23 @@ impl<T: Copy, const N: usize> Bag<T, N> {
 
     /// Any of the things.
     pub fn any(&self, random: &mut Random) -> Option<T> {
-        if self.is_empty() { None } else { self.things[random.below(self.len as u64) as usize] }
+        (!self.is_empty()).then(|| self.things[random.below(self.len as u64) as usize])
     }
 
     /// The things.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        self.things[..self.len].iter().copied().flatten()
+        self.things[..self.len].iter().copied()
     }
 
     /// Takes the things out that are not to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(T) -> bool) {
         let mut kept = 0;
         for at in 0..core::mem::take(&mut self.len) {
-            if self.things[at].is_some_and(&mut keep) {
+            if keep(self.things[at]) {
                 self.things.swap(kept, at);
                 kept += 1;
             }
         }
-        self.things[kept..].iter_mut().for_each(|thing| *thing = None);
         self.len = kept;
     }
 }
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_once() {
-        let (mut bag, mut random) = (Bag::<u64, 8>::new(), Random::new(1));
+        let (mut bag, mut random) = (Bag::<u64, 8>::new(0), Random::new(1));
         (0..8).for_each(|thing| bag.push(thing));
         assert!(bag.is_full() && bag.any(&mut random).is_some());
         bag.retain(|thing| thing != 3);

@@ -32,10 +32,6 @@ impl Stress {
     pub(super) fn write<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
         let users = memory.env.owner();
         let (place, version) = (self.place(), 1 + self.random.below(1 << 30) as u32);
-        if self.locks.iter().any(|locked| locked == place) {
-            // Whoever holds the lock of a page must not wait for it.
-            return;
-        }
         if self.random.one_in(64) {
             let gfp = self.random.pick(&[Gfp::GFP_HIGHUSER_MOVABLE, Gfp::GFP_USER | Gfp::__GFP_NORETRY]);
             let _ = pagecache::set_file_gfp(memory, users, place.object, gfp);

@@ -7,6 +7,7 @@ use crate::addr::{PAGE_SIZE, Pfn, PhysAddr};
 use crate::gfp::Gfp;
 use crate::mm::freelist;
 use crate::mm::handles;
+use crate::mm::highmem;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::page_alloc;
 use crate::mm::slab;
@@ -18,16 +19,27 @@ use crate::task::{Context, Current};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pfn: Pfn,
-    order: u32,
-    mark: u64,
+    mark: u32,
+    order: u8,
+}
+
+impl Block {
+    /// None.
+    pub(super) const NONE: Block = Block { pfn: Pfn(0), mark: 0, order: 0 };
 }
 
 /// A slab object, or a large block of `kmalloc`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object {
     addr: PhysAddr,
-    pages: u64,
-    mark: u64,
+    mark: u32,
+    /// Pages that it may keep from being freed.
+    pages: u32,
+}
+
+impl Object {
+    /// None.
+    pub(super) const NONE: Object = Object { addr: PhysAddr(0), mark: 0, pages: 0 };
 }
 
 /// Masks that never wait for long, for every order and context.
@@ -124,16 +136,18 @@ impl Stress {
             context => ask(&current.in_context(context)),
         };
         let Ok(pfn) = page else { return };
-        let mark = self.random.below(u64::MAX);
-        memory.env.write_word(pfn.addr(), mark);
-        memory.env.write_word(PhysAddr(pfn.add(1 << order).addr().0 - 8), !mark);
-        self.blocks.push(Block { pfn, order, mark });
+        let mark = self.random.below(1 << 32) as u32;
+        highmem::write_word(memory, pfn.addr(), mark.into());
+        highmem::write_word(memory, PhysAddr(pfn.add(1 << order).addr().0 - 8), !u64::from(mark));
+        self.blocks.push(Block { pfn, mark, order: order as u8 });
         self.held += 1 << order;
     }
 
     pub(super) fn free_block<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
         let Some(Block { pfn, order, mark }) = self.blocks.draw(&mut self.random) else { return };
-        let words = [pfn.addr(), PhysAddr(pfn.add(1 << order).addr().0 - 8)].map(|addr| memory.env.read_word(addr));
+        let (mark, order) = (u64::from(mark), u32::from(order));
+        let words =
+            [pfn.addr(), PhysAddr(pfn.add(1 << order).addr().0 - 8)].map(|addr| highmem::read_word(memory, addr));
         assert_eq!(words, [mark, !mark], "somebody wrote into the block of order {order} at {pfn}");
         assert_eq!(page_alloc::free_pages(memory, current, pfn, order), Ok(true));
         self.held -= 1 << order;
@@ -180,17 +194,22 @@ impl Stress {
             return self.free_object(memory, current);
         }
         let Ok(addr) = slab::kmalloc(memory, current, size, gfp) else { return };
-        let mark = self.random.below(u64::MAX);
-        memory.env.write_word(addr, mark);
-        self.objects.push(Object { addr, pages, mark });
+        let mark = self.random.below(1 << 32) as u32;
+        highmem::write_word(memory, addr, mark.into());
+        self.objects.push(Object { addr, mark, pages: pages as u32 });
         self.held += pages;
     }
 
     pub(super) fn free_object<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
         let Some(Object { addr, pages, mark }) = self.objects.draw(&mut self.random) else { return };
-        assert_eq!(memory.env.read_word(addr), mark, "somebody wrote into the object at {:#x}", addr.0);
+        assert_eq!(
+            highmem::read_word(memory, addr),
+            u64::from(mark),
+            "somebody wrote into the object at {:#x}",
+            addr.0
+        );
         assert_eq!(slab::kfree(memory, current, addr), Ok(()));
-        self.held -= pages;
+        self.held -= u64::from(pages);
     }
 
     pub(super) fn work_on_handles<'u, E: Env<Owner = Users<'u>>>(

@@ -6,7 +6,8 @@
 //!
 //! Linux does more: `oom_score_adj_min`, below which only the privileged go, and the old `oom_adj`.
 
-use crate::sync::atomic::{AtomicBool, AtomicI16, AtomicU16, Ordering::Relaxed};
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicI16, AtomicU16, AtomicU32};
 
 /// Never kill.
 pub const OOM_SCORE_ADJ_MIN: i16 = -1000;
@@ -20,7 +21,8 @@ pub struct OomMarks {
     pub(super) victim: AtomicBool,
     memdie: AtomicBool,
     origin: AtomicBool,
-    pinned: AtomicBool,
+    /// Those who have the task in hand, and may go on after it was removed. Linux: `task_struct.usage`.
+    pub(super) pins: AtomicU32,
     /// The task behind this one on the reaper's list; 0 for none.
     pub reaper_next: AtomicU16,
 }
@@ -47,19 +49,25 @@ impl OomMarks {
         self.origin.store(origin, Relaxed);
     }
 
-    /// Whether the reaper has the task on its list: then its number is not given to another one.
+    /// Whether somebody has the task in hand: then its number is not given to another one.
     pub fn is_pinned(&self) -> bool {
-        self.pinned.load(Relaxed)
+        self.pins.load(SeqCst) > 0
     }
 
-    /// Sets what [`OomMarks::is_pinned`] returns. Linux: `get_task_struct`, `put_task_struct`.
-    pub fn set_pinned(&self, pinned: bool) {
-        self.pinned.store(pinned, Relaxed);
+    /// Takes the task in hand; [`OomMarks::unpin`] ends that. Linux: `get_task_struct`.
+    pub fn pin(&self) {
+        self.pins.fetch_add(1, SeqCst);
     }
 
+    /// Undoes [`OomMarks::pin`]. Linux: `put_task_struct`.
+    pub fn unpin(&self) {
+        self.pins.fetch_sub(1, SeqCst);
+    }
+
+    /// As of a new task; whoever looked at the one before may still have it in hand for a moment.
     pub(super) fn reset(&self) {
         self.score_adj.store(0, Relaxed);
         self.reaper_next.store(0, Relaxed);
-        [&self.victim, &self.memdie, &self.origin, &self.pinned].iter().for_each(|mark| mark.store(false, Relaxed));
+        [&self.victim, &self.memdie, &self.origin].iter().for_each(|mark| mark.store(false, Relaxed));
     }
 }

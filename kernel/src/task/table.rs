@@ -6,10 +6,11 @@
 //!
 //! Linux does more: 4 million numbers, namespaces of them, and threads.
 
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::fmt;
 
-use super::{COMM_BYTES, Task, TaskKind};
+use super::{COMM_BYTES, PinnedTask, Task, TaskKind};
 
 /// Tasks at most.
 pub const MAX_TASKS: usize = 64;
@@ -48,7 +49,8 @@ impl TaskTable {
         self.add(comm, kind, self.init().pid)
     }
 
-    /// Makes a process whose parent is `parent`: with its user and its `oom_score_adj`, and memory of its own.
+    /// Makes a process whose parent is `parent`: with its user, its `oom_score_adj`, its cpuset and policy,
+    /// and memory of its own.
     ///
     /// # Errors
     ///
@@ -57,6 +59,7 @@ impl TaskTable {
         let child = self.add(comm, TaskKind::User, parent.pid)?;
         child.set_uid(parent.uid());
         child.oom.score_adj.store(parent.oom_score_adj(), Relaxed);
+        child.placement.inherit(&parent.placement);
         Ok(child)
     }
 
@@ -70,7 +73,7 @@ impl TaskTable {
         if let Some(task) = self.find(comm) {
             return Err(TaskError::NameTaken(task.pid));
         }
-        let mut free = self.tasks.iter().filter(|task| !task.alive.load(Relaxed) && !task.oom.is_pinned());
+        let mut free = self.tasks.iter().filter(|task| take(task));
         // From the end, so that the numbers of users' tasks do not depend on how many daemons a machine has.
         let slot = if kind == TaskKind::Daemon { free.next_back() } else { free.next() }.ok_or(TaskError::TableFull)?;
         slot.init(comm, kind, parent, self.spawned.fetch_add(1, Relaxed));
@@ -86,7 +89,9 @@ impl TaskTable {
         if task.pid == self.init().pid {
             return Err(TaskError::InitKilled);
         }
-        self.tasks[usize::from(task.pid) - 1].alive.store(false, Relaxed);
+        let slot = &self.tasks[usize::from(task.pid) - 1];
+        slot.alive.store(false, SeqCst);
+        slot.taken.store(false, SeqCst);
         for child in self.iter().filter(|child| child.parent() == task.pid) {
             child.parent.store(self.init().pid, Relaxed);
         }
@@ -110,19 +115,41 @@ impl TaskTable {
 
     /// All tasks, the oldest first. Linux: `for_each_process`.
     pub fn by_age(&self) -> impl Iterator<Item = &Task> {
+        self.pinned_by_age().map(|task| task.0)
+    }
+
+    /// [`TaskTable::by_age`], each in hand while it is looked at: for those who keep one while others end.
+    pub fn pinned_by_age(&self) -> impl Iterator<Item = PinnedTask<'_>> {
         let mut age = 0;
         core::iter::from_fn(move || {
-            let born = |task: &&Task| task.born.load(Relaxed);
-            let next = self.iter().filter(|task| born(task) >= age).min_by_key(born)?;
-            age = born(&next) + 1;
-            Some(next)
+            loop {
+                let found = self.iter().map(|task| (task.born.load(Relaxed), task)).filter(|(born, _)| *born >= age);
+                let (born, task) = found.min_by_key(|(born, _)| *born)?;
+                age = born + 1;
+                if let Some(pinned) = PinnedTask::new(task, born) {
+                    return Some(pinned);
+                }
+            }
         })
     }
 
     /// All tasks by number.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().filter(|task| task.alive.load(Relaxed))
+        self.tasks.iter().filter(|task| task.alive.load(SeqCst))
     }
+}
+
+/// Takes a free slot for a new task; whether it was free. Who pins a task looks afterwards whether it is still there: so
+/// either that is seen here, or the pin is let go.
+fn take(slot: &Task) -> bool {
+    if slot.oom.is_pinned() || slot.taken.swap(true, SeqCst) {
+        return false;
+    }
+    let is_pinned = slot.oom.is_pinned();
+    if is_pinned {
+        slot.taken.store(false, SeqCst);
+    }
+    !is_pinned
 }
 
 /// Why a task could not be made, changed or removed.
@@ -219,12 +246,14 @@ mod tests {
     fn a_task_in_hand_keeps_its_number() {
         let tasks = TaskTable::new("sh");
         let victim = tasks.spawn("victim", TaskKind::User).unwrap();
-        victim.oom.set_pinned(true);
+        let pinned = tasks.pinned_by_age().last().unwrap();
+        assert_eq!(pinned.pid(), 2);
         tasks.remove(victim).unwrap();
         assert_eq!(tasks.spawn("next", TaskKind::User).map(Task::pid), Ok(3));
         assert_eq!(tasks.pinned(2).map(Task::pid), Some(2));
-        victim.oom.set_pinned(false);
+        drop(pinned);
         assert_eq!(tasks.spawn("other", TaskKind::User).map(Task::pid), Ok(2));
+        assert!(PinnedTask::new(victim, 1).is_none(), "that was another one");
         assert!(tasks.pinned(2).is_none() && tasks.pinned(0).is_none() && tasks.pinned(65).is_none());
     }
 }

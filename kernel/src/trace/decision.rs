@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::ZoneRef;
+use super::alloc_flags::Opened;
 use crate::addr::{Order, Pfn};
 use crate::gfp::{Gfp, TraceNames};
 use crate::mmzone::{MigrateType, Watermark, ZoneType};
@@ -15,7 +16,11 @@ use crate::mmzone::{MigrateType, Watermark, ZoneType};
 pub struct WatermarkCheck {
     /// Which watermark the request must keep to.
     pub mark: Watermark,
-    /// The pages that must stay free: the watermark with its boost, less what the request's flags let it use.
+    /// The flags that let the request below it.
+    pub opened: Opened,
+    /// The watermark with its boost.
+    pub watermark: u64,
+    /// The pages that must stay free: the watermark, less what `opened` lets the request use.
     pub threshold: u64,
     /// `lowmem_reserve` against requests that could have gone higher.
     pub reserve: u64,
@@ -186,9 +191,12 @@ impl Decision {
 
 impl fmt::Display for WatermarkCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WatermarkCheck { mark, threshold, reserve, free, cma, highatomic } = self;
-        let mark = mark.name();
-        write!(f, "mark={mark} threshold={threshold} reserve={reserve} free={free} cma={cma} highatomic={highatomic}")
+        let WatermarkCheck { mark, opened, watermark, threshold, reserve, free, cma, highatomic } = *self;
+        write!(f, "mark={} threshold={threshold} ", mark.name())?;
+        if !opened.is_empty() {
+            write!(f, "of={watermark} opened={opened} ")?;
+        }
+        write!(f, "reserve={reserve} free={free} cma={cma} highatomic={highatomic}")
     }
 }
 
@@ -256,6 +264,8 @@ mod tests {
         );
         let terms = WatermarkCheck {
             mark: Watermark::Low,
+            opened: Opened::default(),
+            watermark: 1250,
             threshold: 1250,
             reserve: 1007,
             free: 2257,
@@ -267,6 +277,13 @@ mod tests {
             considered(Some(terms), Verdict::TooFewPages),
             "zone_considered: node=0 zone=DMA32    order=0 mark=low threshold=1250 reserve=1007 free=2257 cma=0 \
              highatomic=512 verdict=too_few_pages",
+        );
+        let opened = Opened::among(0x30);
+        let lowered = WatermarkCheck { mark: Watermark::Min, opened, watermark: 256, threshold: 96, ..terms };
+        check(
+            considered(Some(lowered), Verdict::Enough),
+            "zone_considered: node=0 zone=DMA32    order=0 mark=min threshold=96 of=256 opened=HARDER|HIGH reserve=1007 \
+             free=2257 cma=0 highatomic=512 verdict=enough",
         );
         check(considered(None, Verdict::Cpuset), "zone_considered: node=0 zone=DMA32    order=0 verdict=cpuset");
         check(

@@ -1,6 +1,6 @@
 //! Why the slow path did what it did: the words of its events.
 //!
-//! Key types: [`ReserveRule`], [`FlagsOrigin`], [`RetryReason`], [`RefuseReason`], [`CompactionSkip`], [`OomExclusion`],
+//! Key types: [`FlagsOrigin`], [`HarderBy`], [`ReserveRule`], [`RetryReason`], [`RefuseReason`], [`CompactionSkip`], [`OomExclusion`],
 //! [`OomSpared`]. The predicate that decides returns such a word and the caller records it in a
 //! [`SlowPath`](super::SlowPath) event, so that nothing is decided twice.
 
@@ -46,6 +46,20 @@ words! {
         OomNoFail "oom_nofail"
         /// Help for a request that may not fail and found nothing.
         NoFailHelp "nofail_help"
+    }
+}
+
+words! {
+    /// What lets a request try harder: a quarter below its mark, and in HighAtomic blocks. Linux: `gfp_to_alloc_flags`.
+    HarderBy {
+        /// `__GFP_ATOMIC` without `__GFP_NOMEMALLOC`.
+        Atomic "gfp_atomic"
+        /// The task's real-time priority, outside of interrupts.
+        RealTime "realtime"
+        /// `__GFP_NOFAIL`, when nothing was found.
+        NoFail "gfp_nofail"
+        /// Nothing does.
+        Nothing "nothing"
     }
 }
 
@@ -172,7 +186,8 @@ mod tests {
     /// No two reasons of one kind share a word, and words look like words of a trace.
     #[test]
     fn reasons_are_told_apart() {
-        let kinds: [Vec<&str>; 7] = [
+        let kinds: [Vec<&str>; 8] = [
+            HarderBy::ALL.iter().map(|word| word.name()).collect(),
             FlagsOrigin::ALL.iter().map(|word| word.name()).collect(),
             ReserveRule::ALL.iter().map(|word| word.name()).collect(),
             RetryReason::ALL.iter().map(|word| word.name()).collect(),

@@ -1,15 +1,17 @@
 //! Steps of the slow path that Linux does not trace and that `explain` tells.
 //!
-//! Key types: [`SlowPath`], and [`AllocFlagNames`], which prints alloc flags by name. The reasons are words of
-//! [`super::reasons`]. What Linux traces itself (kswapd woken, reclaim, compaction, the retries' arithmetic) is in the
+//! Key type: [`SlowPath`]. The reasons are words of [`super::reasons`]. What Linux traces itself (kswapd woken, reclaim, compaction, the retries' arithmetic) is in the
 //! groups named after its headers. Neighbours: `mm::page_alloc`, `mm::vmscan`, `mm::compaction`, `mm::oom_kill` and
 //! `mm::kswapd` emit these events.
 
 use core::fmt;
 
 use super::ZoneRef;
+use super::alloc_flags::AllocFlagNames;
 use super::decision::WatermarkCheck;
-use super::reasons::{CompactionSkip, FlagsOrigin, OomExclusion, OomSpared, RefuseReason, ReserveRule, RetryReason};
+use super::reasons::{
+    CompactionSkip, FlagsOrigin, HarderBy, OomExclusion, OomSpared, RefuseReason, ReserveRule, RetryReason,
+};
 use crate::addr::Order;
 use crate::gfp::{Gfp, TraceNames};
 use crate::mmzone::NodeId;
@@ -33,6 +35,8 @@ pub enum SlowPath {
         flags: u32,
         /// What they were made from.
         origin: FlagsOrigin,
+        /// What gave it `ALLOC_HARDER`, if it has that.
+        harder: HarderBy,
     },
     /// Whether the reserves are open to the request.
     ReservesChecked {
@@ -140,13 +144,6 @@ pub enum NotCompacted {
     },
 }
 
-/// The names of alloc flags above the two bits of the watermark, by bit number from 2.
-const FLAG_NAMES: [&str; 8] = ["NO_WATERMARKS", "OOM", "HARDER", "HIGH", "CPUSET", "CMA", "NOFRAGMENT", "KSWAPD"];
-
-/// The bits of `AllocFlags` by name, the watermark first: `WMARK_MIN|HARDER`. No watermark when none is checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AllocFlagNames(pub u32);
-
 impl SlowPath {
     /// The event's name.
     pub const fn name(self) -> &'static str {
@@ -168,22 +165,6 @@ impl SlowPath {
     }
 }
 
-impl fmt::Display for AllocFlagNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NO_WATERMARKS: u32 = 1 << 2;
-        let AllocFlagNames(flags) = *self;
-        let mark = ["WMARK_MIN", "WMARK_LOW", "WMARK_HIGH", "WMARK_HIGH"][(flags & 3) as usize];
-        let mark = Some(mark).filter(|_| flags & NO_WATERMARKS == 0);
-        let others = FLAG_NAMES.iter().enumerate().filter(|(bit, _)| flags >> (bit + 2) & 1 != 0);
-        let mut separator = "";
-        for name in mark.into_iter().chain(others.map(|(_, &name)| name)) {
-            write!(f, "{separator}{name}")?;
-            separator = "|";
-        }
-        Ok(())
-    }
-}
-
 impl fmt::Display for NotCompacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,8 +183,11 @@ impl fmt::Display for SlowPath {
             SlowPath::SlowpathEntered { order, gfp, asked } => {
                 write!(f, "order={order} gfp_flags={} asked={}", TraceNames(gfp), TraceNames(asked))
             }
-            SlowPath::AllocFlagsChosen { flags, origin } => {
+            SlowPath::AllocFlagsChosen { flags, origin, harder: HarderBy::Nothing } => {
                 write!(f, "alloc_flags={} origin={origin}", AllocFlagNames(flags))
+            }
+            SlowPath::AllocFlagsChosen { flags, origin, harder } => {
+                write!(f, "alloc_flags={} origin={origin} harder_by={harder}", AllocFlagNames(flags))
             }
             SlowPath::ReservesChecked { rule, flags: 0 } => write!(f, "rule={rule} alloc_flags=none"),
             SlowPath::ReservesChecked { rule, flags } => write!(f, "rule={rule} alloc_flags={}", AllocFlagNames(flags)),
@@ -230,6 +214,7 @@ impl fmt::Display for SlowPath {
 
 #[cfg(test)]
 mod tests {
+    use super::super::alloc_flags::Opened;
     use super::*;
     use crate::mm::zone::AllocFlags;
     use crate::mmzone::{Watermark, ZoneType};
@@ -237,17 +222,6 @@ mod tests {
 
     const NID: NodeId = NodeId(0);
     const DMA32: ZoneRef = ZoneRef { node: NID, zone: ZoneType::Dma32 };
-
-    #[test]
-    fn flag_names_are_those_of_alloc_flags() {
-        for (name, flag) in AllocFlags::all().iter_names() {
-            let text = AllocFlagNames(flag.bits()).to_string();
-            assert_eq!(text.strip_prefix("WMARK_MIN|").unwrap_or(&text), name);
-        }
-        assert_eq!(AllocFlagNames(0).to_string(), "WMARK_MIN");
-        let some = AllocFlags::WMARK_HIGH | AllocFlags::HARDER | AllocFlags::KSWAPD;
-        assert_eq!(AllocFlagNames(some.bits()).to_string(), "WMARK_HIGH|HARDER|KSWAPD");
-    }
 
     #[test]
     fn flags_and_reserves() {
@@ -258,13 +232,14 @@ mod tests {
                 "slowpath_entered: order=1 gfp_flags=GFP_NOFS asked=GFP_KERNEL",
             ),
             (
-                SlowPath::AllocFlagsChosen { flags: atomic, origin: FlagsOrigin::Mask },
-                "alloc_flags_chosen: alloc_flags=WMARK_MIN|HARDER|HIGH|KSWAPD origin=mask",
+                SlowPath::AllocFlagsChosen { flags: atomic, origin: FlagsOrigin::Mask, harder: HarderBy::Atomic },
+                "alloc_flags_chosen: alloc_flags=WMARK_MIN|HARDER|HIGH|KSWAPD origin=mask harder_by=gfp_atomic",
             ),
             (
                 SlowPath::AllocFlagsChosen {
                     flags: (AllocFlags::WMARK_HIGH | AllocFlags::CPUSET).bits(),
                     origin: FlagsOrigin::OomLastTry,
+                    harder: HarderBy::Nothing,
                 },
                 "alloc_flags_chosen: alloc_flags=WMARK_HIGH|CPUSET origin=oom_last_try",
             ),
@@ -310,8 +285,16 @@ mod tests {
 
     #[test]
     fn throttling_and_balance() {
-        let check =
-            WatermarkCheck { mark: Watermark::High, threshold: 384, reserve: 10, free: 390, cma: 0, highatomic: 0 };
+        let check = WatermarkCheck {
+            mark: Watermark::High,
+            opened: Opened::default(),
+            watermark: 384,
+            threshold: 384,
+            reserve: 10,
+            free: 390,
+            cma: 0,
+            highatomic: 0,
+        };
         assert_texts(&[
             (
                 SlowPath::ThrottleBegin { nid: NID, reserve: 256, free: 100, killable: true },

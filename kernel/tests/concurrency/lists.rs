@@ -7,14 +7,14 @@ use kernel::mm::freelist;
 use kernel::mm::memory::Env;
 use kernel::mm::page_alloc;
 use kernel::sync::atomic::Ordering::Relaxed;
-use kernel::sync::{HostCpu, LocalIrq, PerCpu, SpinLock};
+use kernel::sync::{Class, HostCpu, LocalIrq, PerCpu, SpinLock};
 
 use crate::world::{CPUS, Threads, World, current, exhaust, explore, machine, together};
 
 #[test]
 fn a_spin_lock_excludes() {
     exhaust("a spin lock, two threads", || {
-        let (cpus, lock) = (<[HostCpu; 2]>::default(), SpinLock::new(0));
+        let (cpus, lock) = (<[HostCpu; 2]>::default(), SpinLock::new(Class::Zone, 0));
         together(&Threads::default(), 2, |number| {
             let pin = cpus[number].pin();
             let mut guard = lock.lock(&pin);
@@ -29,8 +29,8 @@ fn a_spin_lock_excludes() {
 #[test]
 fn drain_meets_refill() {
     exhaust("a drain in an interrupt against a refill", || {
-        let (cpu, zone) = (HostCpu::default(), SpinLock::new(4));
-        let list = PerCpu::new(|_| (0, ()));
+        let (cpu, zone) = (HostCpu::default(), SpinLock::new(Class::Zone, 4));
+        let list = PerCpu::new(Class::CpuPages, |_| (0, ()));
         together(&Threads::default(), 2, |number| {
             let pin = cpu.pin();
             let mut list = list.local(&pin);

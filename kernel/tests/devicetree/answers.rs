@@ -265,6 +265,32 @@ fn console_without_stdout_path_is_the_first_uart() {
     );
 }
 
+/// The trees of the Raspberry Pi's makers say nothing about the console but which port is on the header.
+#[test]
+fn console_without_stdout_path_is_serial0_if_that_is_a_uart() {
+    let tree = |alias: &str, status: &str| {
+        format!(
+            r#"aliases {{ serial0 = "{alias}"; }}; pl011 {{ compatible = "arm,pl011"; }};
+               mini {{ compatible = "brcm,bcm2835-aux-uart"; status = "{status}"; }}; other {{ compatible = "x"; }};"#
+        )
+    };
+    let console = |alias: &str, status: &str| {
+        let blob = compile(&format!(
+            "/ {{ {} memory {{ device_type = \"memory\"; reg = <0x1000 0x1000>; }}; }};",
+            tree(alias, status)
+        ));
+        let described = describe_blob(&blob).expect("a sound tree");
+        let line =
+            described.lines().find(|line| line.trim_start().starts_with("console")).expect("a console").to_owned();
+        line.trim().to_owned()
+    };
+    assert_eq!(console("/mini", "okay"), "console mini \"brcm,bcm2835-aux-uart\"");
+    assert_eq!(console("/pl011", "okay"), "console pl011 \"arm,pl011\"");
+    for (alias, status) in [("/mini", "disabled"), ("/other", "okay"), ("/nowhere", "okay"), ("mini", "disabled")] {
+        assert_eq!(console(alias, status), "console pl011 \"arm,pl011\"", "{alias} {status}");
+    }
+}
+
 #[test]
 fn devices_below_a_disabled_bus_do_not_count() {
     check(

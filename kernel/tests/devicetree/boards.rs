@@ -111,8 +111,8 @@ fn memory(out: &mut String, root: FdtNode<'_>, node: FdtNode<'_>) {
 /// The console of a tree with `stdout-path`: its name and its address behind every bus, if it is there and enabled.
 fn console(out: &mut String, fdt: Fdt<'_>, chosen: Option<FdtNode<'_>>) {
     let Some(stdout) = text(chosen, "stdout-path").filter(|path| !path.is_empty()) else {
-        let known = kernel::devicetree::UARTS.iter().find_map(|uart| first_enabled(fdt, uart));
-        if let Some(path) = known {
+        let known = || kernel::devicetree::UARTS.iter().find_map(|uart| first_enabled(fdt, uart));
+        if let Some(path) = serial0(fdt).or_else(known) {
             console_at(out, &path);
         }
         return;
@@ -127,6 +127,19 @@ fn console(out: &mut String, fdt: Fdt<'_>, chosen: Option<FdtNode<'_>>) {
         }
     }
     console_at(out, &nodes);
+}
+
+/// The way to the enabled UART that the alias names, if it is one that we drive.
+fn serial0(fdt: Fdt<'_>) -> Option<Vec<FdtNode<'_>>> {
+    let alias = text(fdt.root().child("aliases"), "serial0")?;
+    let mut nodes = vec![fdt.root()];
+    for name in alias.split('/').filter(|name| !name.is_empty()) {
+        let node = nodes.last().expect("the root").child(name)?;
+        nodes.push(node);
+    }
+    let mut names = nodes.last().expect("the root").compatible()?;
+    let is_ours = names.any(|name| kernel::devicetree::UARTS.contains(&name));
+    (is_ours && nodes.iter().all(|node| is_enabled(*node))).then_some(nodes)
 }
 
 fn console_at(out: &mut String, nodes: &[FdtNode<'_>]) {

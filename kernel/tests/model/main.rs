@@ -20,7 +20,8 @@ use kernel::host::{HostEnv, HostMachine};
 use kernel::mm::alloc_context::AllocContext;
 use kernel::mm::census;
 use kernel::mm::freelist;
-use kernel::mm::memory::{Env, Hook, Memory};
+use kernel::mm::highmem;
+use kernel::mm::memory::{Hook, Memory};
 use kernel::mm::page_alloc;
 use kernel::mm::zone::{AllocFlags, Zone};
 use kernel::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
@@ -213,7 +214,7 @@ impl<'m> Model<'m> {
         assert!(nodes.is_none_or(|nodes| nodes.contains(zone.node)));
         assert!(!gfp.contains(Gfp::__GFP_THISNODE) || zone.node == node);
         if gfp.contains(Gfp::__GFP_ZERO) {
-            assert_eq!(self.memory.env.first_other(pfn, order.nr_pages(), 0), None);
+            assert_eq!(highmem::first_other(&self.memory, pfn, order.nr_pages(), 0), None);
         }
     }
 

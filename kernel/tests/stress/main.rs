@@ -6,14 +6,15 @@
 //! the page cache, all tasks' memory, all handles. In the end everything is given back, and every page must be free.
 //!
 //! `SLOWPATH_STRESS_OPS` is the number of operations on all machines together, `SLOWPATH_STRESS_SEED` where they start. A
-//! failure prints the machine, the seed and the operation; the same seed does the same again.
+//! failure prints the machine, the seed and the operation; the same seed does the same again, and on that machine alone
+//! with its name in `SLOWPATH_STRESS_MACHINE`.
 
 mod scene;
 mod shapes;
 
 use std::time::Instant;
 
-use shapes::SHAPES;
+use shapes::{SHAPES, Shape};
 
 /// Operations of a run after which its progress is worth a line.
 const LONG_RUN: u64 = 1_000_000;
@@ -27,12 +28,16 @@ fn nothing_is_lost_whatever_people_do() {
     let operations = setting("SLOWPATH_STRESS_OPS", if cfg!(miri) { 300 } else { 60_000 });
     let seed = setting("SLOWPATH_STRESS_SEED", 1);
     let start = Instant::now();
+    let only = std::env::var("SLOWPATH_STRESS_MACHINE").ok();
+    let shapes: Vec<&Shape> =
+        SHAPES.iter().filter(|shape| only.as_ref().is_none_or(|only| only == shape.name)).collect();
+    assert!(!shapes.is_empty(), "no machine is called {only:?}");
     // The same share for each machine, in portions with seeds of their own, so that a failure can be had again soon.
-    let share = operations.div_ceil(SHAPES.len() as u64);
+    let share = operations.div_ceil(shapes.len() as u64);
     let portion = share.min(setting("SLOWPATH_STRESS_PORTION", 20_000));
     let mut done = 0;
     for round in 0..share.div_ceil(portion) {
-        for shape in &SHAPES {
+        for shape in &shapes {
             scene::run(shape, seed + round, portion);
             done += portion;
             if operations >= LONG_RUN {

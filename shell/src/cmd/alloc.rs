@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
 
-/// `alloc GFP [-o ORDER] [-n COUNT|max] [--node N] [--movable]`
+/// `alloc GFP [-o ORDER] [-n COUNT|max] [--node N] [--thisnode] [--movable]`
 pub const fn alloc<M: Machine>() -> Command<M> {
     Command {
         name: "alloc",
@@ -25,12 +25,16 @@ Takes one block of 2^ORDER pages, or with -n several, and gives each a handle
 to free it by. The line says where the block is; the type is the request's.
 With -n it stops at the first refusal and says how much is free in each zone
 then; max goes on until it is refused. Status 1: the allocator said no.
+It comes from where the task's memory policy says (task policy), or with
+--node from near that node, whatever the policy; --thisnode adds
+__GFP_THISNODE: from nowhere else.
 --movable makes single pages that compaction may move; see handle ls.",
         args: &[
             Arg::One("GFP", Kind::Gfp),
             Arg::Opt("-o", "ORDER", Kind::Order),
             Arg::Opt("-n", "COUNT|max", Kind::Count),
             Arg::Opt("--node", "N", Kind::Node),
+            Arg::Flag("--thisnode"),
             Arg::Flag("--movable"),
             Arg::Flag("--json"),
         ],
@@ -39,7 +43,7 @@ then; max goes on until it is refused. Status 1: the allocator said no.
             "alloc GFP_ATOMIC|__GFP_ZERO",
             "alloc GFP_HIGHUSER_MOVABLE -n 100",
             "alloc GFP_HIGHUSER_MOVABLE --movable -n 100; handle free all",
-            "alloc kernel --node 0 --json",
+            "alloc kernel --node 0 --thisnode --json",
         ],
         run,
     }
@@ -71,7 +75,7 @@ enum End {
 fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let parsed = value::gfp(call.args.must(0))?;
     let mut control = AllocControl {
-        gfp: parsed.mask,
+        gfp: if call.args.flag("--thisnode") { parsed.mask | Gfp::__GFP_THISNODE } else { parsed.mask },
         order: call.args.option("-o").map_or(Ok(Order::ZERO), value::order)?,
         node: call.args.option("--node").map(|word| node(call, word)).transpose()?,
         wanted: call.args.option("-n").map_or(Ok(Some(1)), value::count)?,
@@ -131,8 +135,11 @@ fn try_one<M: Machine>(call: &mut Call<'_, '_, M>, control: &AllocControl) -> Re
     // Room for the handle first: a block without one could never be freed.
     call.shell.session.handles.reserve().map_err(|_| End::OutOfHeap)?;
     let AllocControl { gfp, order, node, .. } = *control;
-    call.kernel(|memory, current| page_alloc::alloc_pages_node(memory, current, node, gfp, order.get()))
-        .map_err(End::Refused)
+    let page = call.kernel(|memory, current| match node {
+        Some(_) => page_alloc::alloc_pages_node(memory, current, node, gfp, order.get()),
+        None => page_alloc::alloc_pages(memory, current, gfp, order.get()),
+    });
+    page.map_err(End::Refused)
 }
 
 /// The block's line, or why there is none.
@@ -250,6 +257,8 @@ mod tests {
         assert!(lines[3].starts_with("Node 0, zone    DMA32 free 16384 "), "{output}");
         assert!(lines[4].starts_with("Node 1, zone    DMA32 free "), "{output}");
         assert!(run(&mut shell, "alloc GFP_KERNEL --node 1 --json").contains(r#""node":0"#));
+        let output = run(&mut shell, "alloc GFP_KERNEL|__GFP_NORETRY|__GFP_NOWARN --node 1 --thisnode");
+        assert!(output.starts_with("page allocation failure: order:0") && output.contains("THISNODE"), "{output}");
     }
 
     #[test]

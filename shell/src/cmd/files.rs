@@ -95,8 +95,9 @@ fn cat_one<'a, M: Machine>(call: &mut Call<'_, '_, M>, path: &'a str) -> Result<
         Node::OfTask(PidPath { file: Some(file), .. }) => {
             let task = task_at(call, path)?;
             let form = if call.json() { Form::Json } else { Form::Text };
-            let (memory, current) = (call.shell.machine.memory(), call.current());
-            Ok(file.read(memory, &current, task, form, call)?)
+            let (machine, current) = (&call.shell.machine, call.current());
+            let (memory, nr_cpus) = (machine.memory(), machine.nr_cpus());
+            Ok(file.read(memory, &current, task, (form, nr_cpus), call)?)
         }
         Node::OfTask(_) | Node::Directory => Err(PathError::new(path, "Is a directory").into()),
         Node::Setting(setting) if !setting.is_readable() => Err(PathError::new(path, "Permission denied").into()),

@@ -128,7 +128,10 @@ fn free_range<'a, M: Machine>(call: &mut Call<'_, 'a, M>, range: HandleRange, fr
         return Ok(Status::REFUSED);
     }
     if range.first == range.last && call.shell.session.handles.get(range.first).is_none() {
-        writeln!(call, "free: #{} was freed already", range.first)?;
+        match call.shell.session.freed_by(range.first) {
+            Some(command) => writeln!(call, "free: #{} is no block of pages; `{command}` frees it", range.first)?,
+            None => writeln!(call, "free: #{} was freed already", range.first)?,
+        }
         return Ok(Status::REFUSED);
     }
     let (before, mut next, mut status) = (freed.blocks, range.first, Status::DONE);

@@ -60,7 +60,7 @@ the waiting, not the job.",
 fn run_jobs<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     for place in 0..call.shell.session.jobs.len() {
         let job = &call.shell.session.jobs[place];
-        let (number, over, pid) = (job.number, job.is_over(), job.pid);
+        let (number, over, pid) = (job.number, job.is_over(), job.pid(&call.shell.machine));
         let task = call.tasks().by_pid(pid).map_or_else(Comm::default, Task::comm);
         let line = job.line();
         let mut out = crate::machine::Output { machine: &mut call.shell.machine, capture: call.shell.capture.as_mut() };

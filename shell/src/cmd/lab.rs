@@ -27,11 +27,12 @@ pub struct Lab {
 }
 
 /// Every lab, the easy ones first.
-pub const LABS: [Lab; 5] = [
+pub const LABS: [Lab; 6] = [
     Lab { name: "reserves", text: include_str!("../../labs/reserves.txt") },
     Lab { name: "pf_memalloc", text: include_str!("../../labs/pf_memalloc.txt") },
     Lab { name: "nofs", text: include_str!("../../labs/nofs.txt") },
     Lab { name: "compaction", text: include_str!("../../labs/compaction.txt") },
+    Lab { name: "abuse", text: include_str!("../../labs/abuse.txt") },
     Lab { name: "oom", text: include_str!("../../labs/oom.txt") },
 ];
 

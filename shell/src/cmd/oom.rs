@@ -60,6 +60,21 @@ Undoes oom disable.",
     }
 }
 
+/// `oom victim`
+pub const fn victim<M: Machine>() -> Command<M> {
+    Command {
+        name: "oom victim",
+        summary: "let the OOM killer have chosen a task",
+        help: "\
+The task is marked as one that the killer chose, which opens half of min to
+it, but is not told to die, so that one can act as it. Nobody else is killed
+for memory until it is gone: task kill NAME.",
+        args: &[Arg::One("NAME", Kind::Task)],
+        examples: &["task new hog; oom victim hog; oom score; task kill hog"],
+        run: run_victim,
+    }
+}
+
 /// `sysrq f`
 pub const fn sysrq<M: Machine>() -> Command<M> {
     Command {
@@ -106,6 +121,15 @@ fn run_disable<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn run_enable<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     call.kernel(|memory, _| memory.oom.set_disabled(false));
+    Ok(Status::DONE)
+}
+
+fn run_victim<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let task = super::task::find(call, call.args.must(0))?;
+    if !crate::exit::may_die(task) {
+        return Err(Trouble::Refused("the killer never chooses the first task, nor kernel threads"));
+    }
+    call.kernel(|memory, current| oom_kill::mark_oom_victim(memory, current, task));
     Ok(Status::DONE)
 }
 
@@ -185,6 +209,23 @@ mod tests {
                 .ends_with("page allocation failure: order:0, mode:0x6002c0(GFP_KERNEL|__GFP_NOWARN)\n1\n")
         );
         assert_eq!(run(&mut shell, "oom enable; task list").lines().nth(2).map(|line| &line[..9]), Some("    2 hog"));
+    }
+
+    /// 200 pages are free, and half of 256 are a victim's.
+    #[test]
+    fn t30d_a_victim_may_take_half_of_min() {
+        let mut shell = shell();
+        run(
+            &mut shell,
+            "pcp off; sysctl watermark_boost_factor=0; sysctl min_free_kbytes=1024; free to 200; task new hog; oom victim hog; task use hog",
+        );
+        let output = run(&mut shell, "alloc GFP_NOWAIT|__GFP_NOWARN -n max");
+        assert!(output.starts_with("allocated 72 of max ") && output.contains(" free 128 "), "{output}");
+        let output = run(&mut shell, "alloc GFP_NOWAIT|__GFP_NOMEMALLOC|__GFP_NOWARN; oom score; task kill hog");
+        assert!(output.starts_with("page allocation failure") && output.contains(" victim\nkilled hog"), "{output}");
+        // It is gone, and others may be chosen.
+        assert_eq!(run(&mut shell, "oom disable; echo $?"), "0\n");
+        check("oom victim sh; echo $?", "oom victim: the killer never [..]\n1");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::value::{self, Search, ValueError};
 /// Millions of handles are looked through in less than a second, but not in a tenth of one.
 const HANDLES_BETWEEN_QUESTIONS: u32 = 1024;
 
-/// `task new NAME [--rt] [--kthread] [--oom-score-adj N]`
+/// `task new NAME [--rt] [--kthread] [--oom-score-adj N] [--cpu N]`
 pub const fn new<M: Machine>() -> Command<M> {
     Command {
         name: "task new",
@@ -28,14 +28,17 @@ pub const fn new<M: Machine>() -> Command<M> {
         help: "\
 --rt gives it a real-time priority, which counts as trying harder when it asks
 for memory; --kthread makes it a kernel thread, which the OOM killer spares.
---oom-score-adj is -1000 (never kill) to 1000 (kill first).",
+--oom-score-adj is -1000 (never kill) to 1000 (kill first). --cpu binds it:
+who acts as it, the shell after task use or a job, does so on that processor,
+and takes pages from that processor's lists.",
         args: &[
             Arg::One("NAME", Kind::Text),
             Arg::Flag("--rt"),
             Arg::Flag("--kthread"),
             Arg::Opt("--oom-score-adj", "N", Kind::Number),
+            Arg::Opt("--cpu", "N", Kind::Number),
         ],
-        examples: &["task new hog", "task new db --oom-score-adj -500; task use db"],
+        examples: &["task new hog", "task new db --oom-score-adj -500; task use db", "task new near --cpu 0; ps"],
         run: run_new,
     }
 }
@@ -115,6 +118,23 @@ Writes oom_score_adj: -1000 (never kill) to 1000 (kill first).",
     }
 }
 
+/// `task run NAME COMMAND...`
+pub const fn run<M: Machine>() -> Command<M> {
+    Command {
+        name: "task run",
+        summary: "run one command as another task, on its processor",
+        help: "\
+As task use NAME, COMMAND and task use back again. With & behind it, it is a
+job, and tasks that are bound to different processors work at the same time.",
+        args: &[Arg::One("NAME", Kind::Task), Arg::Rest],
+        examples: &[
+            "task new hog; task run hog alloc GFP_KERNEL -n 10",
+            "task new a --cpu 0; task run a sleep 1 & wait",
+        ],
+        run: run_run,
+    }
+}
+
 /// `task list`
 pub const fn list<M: Machine>() -> Command<M> {
     Command {
@@ -187,10 +207,12 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         (false, true) => TaskKind::Kernel,
         (false, false) => TaskKind::User,
     };
+    let cpu = call.args.option("--cpu").map(|word| online_cpu(call, word)).transpose()?;
     let task = match call.tasks().spawn(name, kind) {
         Ok(task) => task,
         Err(error) => return refuse(call, error),
     };
+    task.bind_cpu(cpu);
     call.shell.session.scopes.forget(task);
     call.shell.session.set_leaky(task.pid(), false);
     if let Err(error) = task.set_oom_score_adj(adj) {
@@ -198,6 +220,24 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     }
     writeln!(call, "task {} {}", task.pid(), task.comm())?;
     Ok(Status::DONE)
+}
+
+/// The processor with the number `word`, which runs.
+fn online_cpu<'a, M: Machine>(call: &Call<'_, 'a, M>, word: &'a str) -> Result<usize, Trouble<'a>> {
+    let last = call.shell.machine.nr_cpus() as i64 - 1;
+    let cpu = value::number_in("the number of the processor", word, 0, last)? as usize;
+    call.shell.machine.cpu_time(cpu).map(|_| cpu).ok_or(Trouble::Refused("that processor did not come online"))
+}
+
+fn run_run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let pid = find(call, call.args.must(0))?.pid();
+    let outer = core::mem::replace(&mut call.shell.session.pid, pid);
+    let status = call.shell.run_command(call.args.rest(), call.redirection);
+    // The command may have been task use.
+    if call.shell.session.pid == pid {
+        call.shell.session.pid = outer;
+    }
+    Ok(status)
 }
 
 fn run_use<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -341,7 +381,7 @@ fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 fn end_jobs_of<M: Machine>(call: &mut Call<'_, '_, M>, pid: u16) -> Result<(), Trouble<'static>> {
     let sched = call.shell.machine.memory().env.sched();
     for place in 0..call.shell.session.jobs.len() {
-        if call.shell.session.jobs[place].pid == pid {
+        if call.shell.session.jobs[place].pid(&call.shell.machine) == pid {
             call.shell.session.jobs[place].call_off(sched);
             wait_for(call, place)?;
         }

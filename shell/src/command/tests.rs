@@ -2,10 +2,13 @@
 
 use alloc::format;
 
+use kernel::sched::HZ;
+
 use super::commands;
 use crate::arg::Usage;
 use crate::exec::Shell;
 use crate::host::HostMachine;
+use crate::machine::Machine;
 use crate::status::Status;
 use crate::testing::{check, shell};
 
@@ -38,6 +41,38 @@ fn every_example_runs_on_a_fresh_machine() {
             let status = shell.run_line(example);
             assert_eq!(status, Status::DONE, "{example}: {}", shell.machine.take_output());
             assert!(example.contains(super::first_word(row.name)), "{example} is no example of {}", row.name);
+        }
+    }
+}
+
+/// Ticks after which a request that never ends is called off, as a person would: 10 s.
+const PATIENCE: u64 = 10 * HZ;
+/// Questions after ^C after which a command that does very much is called off.
+const QUESTIONS: u32 = 2_000;
+
+/// Nobody is killed, for the machine would stop when there is nobody left to kill.
+#[test]
+fn every_example_answers_without_a_free_page() {
+    for row in commands::<HostMachine>() {
+        for example in row.examples {
+            let mut shell = shell();
+            shell.run_line("oom disable; pcp off; free to 0");
+            assert!(shell.machine.memory().populated_zones().all(|zone| zone.counts.free_pages() == 0));
+            shell.machine.take_output();
+            shell.machine.interrupt_after(PATIENCE);
+            shell.machine.interrupt_in(QUESTIONS);
+            let status = shell.run_line(example);
+            let output = shell.machine.take_output();
+            // A check that fails, of a lab or `expect`, is an answer, too.
+            let answers =
+                [Status::DONE, Status::REFUSED, Status::USAGE, Status::AUDIT, Status::KILLED, Status::INTERRUPTED];
+            assert!(answers.contains(&status), "{example}: {status:?}: {output}");
+            assert!(status == Status::DONE || !output.is_empty(), "{example}: {status:?} and not a word");
+            if !shell.is_off() {
+                shell.run_line("audit");
+                let audit = shell.machine.take_output();
+                assert!(audit.contains("audit passed"), "{example}: {audit}");
+            }
         }
     }
 }

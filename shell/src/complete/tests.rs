@@ -33,10 +33,10 @@ fn check(before: &str, start: usize, expected: &[&str]) {
 #[test]
 fn commands_and_families() {
     check("al", 0, &["alloc"]);
-    check("a", 0, &["alloc", "anon", "audit"]);
+    check("a", 0, &["alloc", "abuse", "anon", "audit"]);
     check("echo; ta", 6, &["task"]);
     check("echo&&so", 6, &["source"]);
-    check("task ", 5, &["new", "use", "set", "pf", "scope", "adj", "list", "leak", "kill"]);
+    check("task ", 5, &["new", "use", "set", "pf", "scope", "adj", "policy", "run", "list", "leak", "kill"]);
     check("task k", 5, &["kill"]);
     check("pc un", 3, &["unmap", "unpin", "unlock"]);
     check("anon ", 5, &["touch", "write", "free", "check", "ls"]);

@@ -59,7 +59,10 @@ fn a_mistake_in_a_line_runs_none_of_it() {
 
 #[test]
 fn words_that_do_not_fit_are_answered_with_the_usage() {
-    check("alloc", "alloc: GFP is missing; usage: alloc GFP [-o ORDER] [-n COUNT|max] [--node N] [--movable] [--json]");
+    check(
+        "alloc",
+        "alloc: GFP is missing; usage: alloc GFP [-o ORDER] [-n COUNT|max] [--node N] [--thisnode] [--movable] [--json]",
+    );
     check("alloc GFP_KERNEL --nod 1", "alloc: no option `--nod`; did you mean `--node`?; usage: alloc [..]");
     check("repeat x echo", "repeat: `x` is not a number (decimal, or 0x and hexadecimal)");
     check("cat /proc/vmstat > x", "cat: only echo writes to a file");

@@ -48,13 +48,13 @@ impl Threads {
     /// Starts a thread with a task of its own.
     fn daemon(&mut self, name: &str, body: impl FnOnce(&Current<'_>) + Send + 'static) {
         let task = self.memory.env.tasks().spawn(name, TaskKind::Daemon).expect("room for the daemons");
-        self.spawn(move || body(&Current::new(task, 0)));
+        self.spawn(task.pid(), move || body(&Current::new(task, 0)));
     }
 
-    /// Starts a thread.
-    pub fn spawn(&mut self, body: impl FnOnce() + Send + 'static) -> ThreadId {
+    /// Starts a thread for the task with number `pid`.
+    pub fn spawn(&mut self, pid: u16, body: impl FnOnce() + Send + 'static) -> ThreadId {
         let threads = self.memory.env.threads();
-        let (thread, dmesg) = (threads.reserve(), self.dmesg.clone());
+        let (thread, dmesg) = (threads.reserve(pid), self.dmesg.clone());
         let body = move || {
             dmesg.join();
             threads.run(thread, body);

@@ -10,6 +10,8 @@ use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::fmt::{self, Write as _};
 
 use super::{CacheFlags, CacheName, KmemCache, Layout, LayoutError, NAME_BYTES};
+use crate::addr::Order;
+use crate::bootargs::{BootArgs, KmallocProfile, SlubDebug};
 use crate::gfp::Gfp;
 
 /// Caches at most: pages name theirs with six bits.
@@ -20,16 +22,6 @@ pub const MAX_KMALLOC_SIZE: u64 = 8192;
 const KMALLOC_SHIFT_HIGH: u32 = 13;
 /// No cache.
 const NONE: u8 = u8::MAX;
-
-/// Which sizes `kmalloc` has caches for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum KmallocProfile {
-    /// 128 to 8k: arm64 has devices that want objects of their own cache lines.
-    #[default]
-    Arm64,
-    /// 8 to 8k, with 96 and 192.
-    Generic,
-}
 
 impl KmallocProfile {
     /// log2 of the smallest size. Linux: `KMALLOC_SHIFT_LOW`.
@@ -55,20 +47,56 @@ impl KmallocProfile {
 
 /// What decides which caches a machine has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SlabConfig {
+pub struct SlabConfig<'a> {
     /// The sizes of `kmalloc`.
     pub profile: KmallocProfile,
     /// CPUs that the machine may have; slabs grow with them. Linux: `nr_cpu_ids`.
     pub nr_cpus: u32,
     /// Whether there is a zone DMA, and so a set of caches for `__GFP_DMA`.
     pub has_dma: bool,
-    /// What every cache is like besides its own flags. Linux: the boot argument `slub_debug`.
-    pub debug: CacheFlags,
+    /// What caches are like besides their own flags. Linux: the boot argument `slub_debug`.
+    pub debug: SlubDebug<'a>,
 }
 
-impl Default for SlabConfig {
-    fn default() -> SlabConfig {
-        SlabConfig { profile: KmallocProfile::default(), nr_cpus: 1, has_dma: false, debug: CacheFlags::empty() }
+impl Default for SlabConfig<'_> {
+    fn default() -> Self {
+        SlabConfig { profile: KmallocProfile::default(), nr_cpus: 1, has_dma: false, debug: SlubDebug::default() }
+    }
+}
+
+impl<'a> SlabConfig<'a> {
+    /// What the boot arguments say, on a machine of `nr_cpus` that has a zone DMA or not.
+    pub fn new(args: &BootArgs<'a>, nr_cpus: u32, has_dma: bool) -> SlabConfig<'a> {
+        SlabConfig { profile: args.kmalloc, nr_cpus, has_dma, debug: args.slub_debug }
+    }
+
+    /// The layout of the cache of this name, debugging included. Linux: `kmem_cache_open`.
+    fn layout(&self, name: &str, size: u64, align: u64, flags: CacheFlags) -> Result<Layout, LayoutError> {
+        let layout = |flags| Layout::new(size, align, flags, self.nr_cpus);
+        if !self.debug.covers(name) {
+            return layout(flags);
+        }
+        let flags = flags | self.debug_flags();
+        let with_all = layout(flags)?;
+        let larger = Order::for_bytes(with_all.size.into()) > Order::for_bytes(size);
+        // Linux: DEBUG_METADATA_FLAGS.
+        if self.debug.keep_order && larger {
+            layout(flags - (CacheFlags::RED_ZONE | CacheFlags::POISON))
+        } else {
+            Ok(with_all)
+        }
+    }
+
+    /// What debugging adds to a cache's flags.
+    fn debug_flags(&self) -> CacheFlags {
+        let SlubDebug { checks, red_zone, poison, .. } = self.debug;
+        let [mut flags, none] = [CacheFlags::empty(); 2];
+        for (on, flag) in
+            [(checks, CacheFlags::CONSISTENCY_CHECKS), (red_zone, CacheFlags::RED_ZONE), (poison, CacheFlags::POISON)]
+        {
+            flags |= if on { flag } else { none };
+        }
+        flags
     }
 }
 
@@ -102,6 +130,7 @@ impl fmt::Display for CacheError {
             CacheError::Layout(error) => error.fmt(f),
             CacheError::TableFull => write!(f, "there are {MAX_CACHES} caches already; destroy one first"),
             CacheError::Destroyed => write!(f, "the cache was destroyed"),
+            CacheError::Busy(1) => write!(f, "a slab of the cache still has objects in use"),
             CacheError::Busy(slabs) => write!(f, "{slabs} slabs of the cache still have objects in use"),
             CacheError::Kmalloc(number) => write!(f, "cache {number} belongs to kmalloc and stays"),
         }
@@ -132,7 +161,7 @@ impl Kind {
 #[derive(Default)]
 pub struct SlabCaches<'m> {
     caches: &'m [KmemCache],
-    config: SlabConfig,
+    config: SlabConfig<'m>,
     /// Caches that were made so far.
     born: AtomicU32,
     /// How many of the first are those of `kmalloc`.
@@ -149,7 +178,7 @@ impl<'m> SlabCaches<'m> {
     /// # Panics
     ///
     /// When there are more than [`MAX_CACHES`] places, or too few for `kmalloc`.
-    pub fn new(caches: &'m [KmemCache], config: SlabConfig) -> SlabCaches<'m> {
+    pub fn new(caches: &'m [KmemCache], config: SlabConfig<'m>) -> SlabCaches<'m> {
         assert!(caches.len() <= MAX_CACHES, "{} caches of {MAX_CACHES}", caches.len());
         let mut table = SlabCaches { caches, config, ..SlabCaches::default() };
         let kinds = if config.has_dma { &Kind::ALL[..] } else { &Kind::ALL[..2] };
@@ -168,7 +197,7 @@ impl<'m> SlabCaches<'m> {
     }
 
     /// How the machine's caches were made.
-    pub fn config(&self) -> SlabConfig {
+    pub fn config(&self) -> SlabConfig<'m> {
         self.config
     }
 
@@ -212,8 +241,7 @@ impl<'m> SlabCaches<'m> {
         if let Some(cache) = self.find(name) {
             return Err(CacheError::NameTaken(cache.number()));
         }
-        let layout =
-            Layout::new(size, align, flags | self.config.debug, self.config.nr_cpus).map_err(CacheError::Layout)?;
+        let layout = self.config.layout(name, size, align, flags).map_err(CacheError::Layout)?;
         let place = self.caches.iter().find(|cache| cache.claim()).ok_or(CacheError::TableFull)?;
         place.bear(cache_name, &layout, self.born.fetch_add(1, Relaxed) + 1);
         Ok(place)
@@ -245,7 +273,7 @@ impl<'m> SlabCaches<'m> {
 }
 
 /// What every object of `kmalloc` is aligned to. Linux: `ARCH_KMALLOC_MINALIGN`.
-const fn smallest(config: SlabConfig) -> u64 {
+const fn smallest(config: SlabConfig<'_>) -> u64 {
     1 << config.profile.shift_low()
 }
 
@@ -332,6 +360,37 @@ mod tests {
         assert_eq!(name(&arm64, 300, Gfp::GFP_DMA), "kmalloc-512");
         assert_eq!(name(&generic, 90, Gfp::GFP_DMA | Gfp::__GFP_RECLAIMABLE), "dma-kmalloc-96");
         assert_eq!(names(&generic).len(), 39);
+    }
+
+    /// Flags, bytes of a slot and order of a cache when booted so.
+    fn booted(args: &str, name: &str) -> (CacheFlags, u32, u32) {
+        let places = places(MAX_CACHES);
+        let table = SlabCaches::new(&places, SlabConfig::new(&BootArgs::parse(args), 1, false));
+        let layout = table.find(name).unwrap().layout();
+        (layout.flags, layout.size, layout.order.get())
+    }
+
+    #[test]
+    fn boot_arguments_choose_sizes_and_debugging() {
+        let all = CacheFlags::DEBUG;
+        let zone = CacheFlags::RED_ZONE;
+        let none = CacheFlags::empty();
+        assert_eq!(booted("", "kmalloc-128"), (none, 128, 0));
+        assert_eq!(booted("slub_debug=-", "kmalloc-128"), (none, 128, 0));
+        // 128 and a word right of it, the link, a word to spare, and 128 left of it, since objects are aligned so.
+        assert_eq!(booted("slub_debug", "kmalloc-128"), (all, 384, 0));
+        assert_eq!(booted("slub_debug=Z,kmalloc-1*", "kmalloc-128"), (zone, 384, 0));
+        assert_eq!(booted("slub_debug=Z,kmalloc-1*", "kmalloc-256"), (none, 256, 0));
+        assert_eq!(booted("kmalloc=generic slub_debug=Z", "kmalloc-96"), (zone, 120, 0));
+    }
+
+    /// With a redzone, an object of 4 KiB would need a slab of two pages at least.
+    #[test]
+    fn debugging_can_leave_orders_alone() {
+        let checks = CacheFlags::CONSISTENCY_CHECKS;
+        assert_eq!(booted("slub_debug=FZP", "kmalloc-4k").1, 4096 + 2 * 128);
+        assert_eq!(booted("slub_debug=FZPO", "kmalloc-4k"), (checks, 4096, 3));
+        assert_eq!(booted("slub_debug=FZPO", "kmalloc-128").0, CacheFlags::DEBUG);
     }
 
     #[test]

@@ -72,17 +72,6 @@ pub struct SwapCache {
     pub searched: u64,
 }
 
-/// What a slab cache holds, for reports. Linux: `struct slabinfo`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SlabUse<'a> {
-    /// The cache's name.
-    pub name: &'a str,
-    /// KiB of objects in use.
-    pub used_kib: u64,
-    /// KiB of all objects.
-    pub total_kib: u64,
-}
-
 /// A cache of objects that gives memory back when asked. Linux: `struct shrinker`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shrinker {
@@ -123,6 +112,11 @@ pub trait PageOwner {
 
     /// Mappings of the page. Linux: `page_mapcount`.
     fn mapcount(&self, index: u32) -> u32;
+
+    /// Whether somebody locked the page into memory, so that it must stay. The page need not be locked. Linux: `PageMlocked`.
+    fn is_mlocked(&self, _index: u32) -> bool {
+        false
+    }
 
     /// Takes every mapping of the page away, and the references that they hold; whether that was possible.
     ///
@@ -218,9 +212,6 @@ pub trait PageOwner {
         nr: u64,
         gfp: Gfp,
     ) -> Shrunk;
-
-    /// Shows `each` the slab caches that have objects and cannot be reclaimed. Linux: `dump_unreclaimable_slab`.
-    fn for_each_unreclaimable_slab(&self, _each: &mut dyn FnMut(&SlabUse<'_>)) {}
 
     /// Calls `report` for everything in which the owner's tables, its pages and the counters differ. The machine must be
     /// at rest.

@@ -9,7 +9,7 @@ use super::{OomControl, exit, kib, oom_badness, reaper, report, rss, will_free_m
 use crate::mm::memory::{Env, Memory};
 use crate::mm::warn;
 use crate::mm::warn_alloc::DEFAULT_RATELIMIT;
-use crate::task::{Current, MmFlags, Task};
+use crate::task::{Current, MmFlags, PinnedTask, Task};
 use crate::trace::oom::Oom;
 use crate::vmstat::VmEvent;
 
@@ -33,22 +33,25 @@ pub(super) fn oom_kill_process<E: Env>(
     }
     let (pid, comm) = (chosen.pid(), chosen.comm());
     log::error!("{message}: Kill process {pid} ({comm}) score {score} or sacrifice child");
-    kill(memory, current, sacrifice(memory, current, oc, chosen));
+    match sacrifice(memory, current, oc, chosen) {
+        Some(child) => kill(memory, current, &child),
+        None => kill(memory, current, chosen),
+    }
 }
 
-/// The worst child of the task, the oldest of them, so that as little work as possible is lost; the task if it has none.
+/// The worst child of the task, the oldest of them, so that as little work as possible is lost.
 fn sacrifice<'t, E: Env>(
     memory: &'t Memory<'_, E>,
     current: &Current<'_>,
     oc: &OomControl<'_>,
-    task: &'t Task,
-) -> &'t Task {
-    let children = memory.env.tasks().by_age().filter(|child| child.parent() == task.pid());
-    let (mut victim, mut most) = (task, 0);
+    task: &Task,
+) -> Option<PinnedTask<'t>> {
+    let children = memory.env.tasks().pinned_by_age().filter(|child| child.parent() == task.pid());
+    let (mut victim, mut most) = (None, 0);
     for child in children {
-        let points = oom_badness(current, child, oc.nodemask, oc.totalpages);
+        let points = oom_badness(current, &child, oc.nodemask, oc.totalpages);
         if points > most {
-            (victim, most) = (child, points);
+            (victim, most) = (Some(child), points);
         }
     }
     victim
@@ -67,8 +70,9 @@ fn kill<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, victim: &Task) {
     reaper::wake_oom_reaper(memory, current, victim);
 }
 
-/// Makes the task a victim: it may use the reserves, and nobody else is killed until it is gone.
-pub(super) fn mark_oom_victim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, task: &Task) {
+/// Makes the task a victim: it may use the reserves, and nobody else is killed until it is gone. It must have memory of
+/// its own.
+pub fn mark_oom_victim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, task: &Task) {
     // Counted in before it is marked, for who exits is counted out by its mark.
     memory.oom.add_victim();
     if task.oom.set_memdie() {

@@ -19,12 +19,13 @@ use crate::trace::oom::Oom;
 /// How often the reaper tries to read what a victim has mapped.
 const MAX_OOM_REAP_RETRIES: u32 = 10;
 
-/// Puts a victim onto the reaper's list, unless it was there before, and wakes the reaper.
+/// Puts a victim onto the reaper's list, unless it was there before, and wakes the reaper. The caller has the task in
+/// hand, or acts as it.
 pub fn wake_oom_reaper<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, victim: &Task) {
     if victim.mm.set_flags(MmFlags::OOM_REAP_QUEUED) != MmFlags::empty() {
         return;
     }
-    victim.oom.set_pinned(true);
+    victim.oom.pin();
     let pin = memory.pin();
     let mut first = memory.oom.reaper_list.lock(&pin);
     victim.oom.reaper_next.store(*first, Relaxed);
@@ -66,7 +67,7 @@ pub fn reap_one<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) -> bool {
         sleep::schedule_timeout(memory, current, HZ / 10);
     }
     victim.mm.set_flags(MmFlags::OOM_SKIP);
-    victim.oom.set_pinned(false);
+    victim.oom.unpin();
     true
 }
 

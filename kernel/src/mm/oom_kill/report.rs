@@ -5,8 +5,9 @@
 use crate::sync::atomic::Ordering::Relaxed;
 
 use super::{OomControl, is_unkillable};
+use crate::mm::kmem_cache::CacheFlags;
 use crate::mm::memory::{Env, Memory};
-use crate::mm::owner::{PageOwner, SlabUse};
+use crate::mm::slabinfo::{SlabInfo, slabinfo};
 use crate::mm::warn;
 use crate::mm::warn_alloc::{allowed, cpuset, nodemask};
 use crate::show_mem::ShowMem;
@@ -60,13 +61,17 @@ fn slab_outweighs_lru<E: Env>(memory: &Memory<'_, E>) -> bool {
     sum(&[NodeStat::NrSlabUnreclaimable]) > sum(&lists) + sum(&[NrIsolatedAnon, NrIsolatedFile])
 }
 
-/// Lists the slab caches that cannot be reclaimed.
+/// Lists the slab caches that have objects and cannot be reclaimed, newest first. Linux: `dump_unreclaimable_slab`.
 fn dump_slabs<E: Env>(memory: &Memory<'_, E>) {
     log::info!("Unreclaimable slab info:");
     log::info!("Name                      Used          Total");
-    memory.env.owner().for_each_unreclaimable_slab(&mut |SlabUse { name, used_kib, total_kib }| {
-        log::info!("{name:<17} {used_kib:10}KB {total_kib:10}KB");
-    });
+    for cache in memory.slabs.iter().filter(|cache| !cache.layout().flags.contains(CacheFlags::RECLAIM_ACCOUNT)) {
+        let SlabInfo { active_objs, num_objs, layout, .. } = slabinfo(memory, cache);
+        let kib = |objects: u64| objects * u64::from(layout.size) / 1024;
+        if num_objs > 0 {
+            log::info!("{:<17} {:10}KB {:10}KB", cache.name(), kib(active_objs), kib(num_objs));
+        }
+    }
 }
 
 /// Lists the tasks that might be killed.

@@ -9,7 +9,7 @@ use crate::host::HostEnv;
 use crate::mm::owner::SwapSpace;
 use crate::mm::pcp::PcpLimits;
 use crate::mm::testing::{HostMachine, Lab, MIB, board_2_nodes, context, logged};
-use crate::mm::{page_alloc, raw};
+use crate::mm::{page_alloc, raw, slab};
 use crate::task::TaskKind;
 use crate::vmstat::{NodeStat, VmEvent};
 
@@ -476,14 +476,24 @@ fn the_report_tells_swap_slab_and_the_machine() {
     assert!(log.contains("\nHardware name: linux,dummy-virt (DT)\nMem-Info:\n"), "{log}");
     let swap = "\n5 pages in swap cache\nSwap cache stats: add 9, delete 4, find 2/3\nFree swap  = 400kB\nTotal swap = 2048kB\n";
     assert!(log.contains(swap) && !log.contains("slab info"), "{log}");
+    // Two slabs with 32 objects of 128 bytes each; 8 of the first are free, and shrinking puts it on the node's list, where
+    // free objects are counted. The cache of 1 KiB was used and has no slab any more.
+    let get = |size, gfp| slab::kmalloc(&memory, &current, size, gfp).unwrap();
+    let shrink = |name| slab::kmem_cache_shrink(&memory, &current, memory.slabs.find(name).unwrap());
+    let objects: Vec<_> = (0..64).map(|_| get(100, Gfp::GFP_KERNEL)).collect();
+    objects[..8].iter().for_each(|object| slab::kfree(&memory, &current, *object).unwrap());
+    assert_eq!(shrink("kmalloc-128"), 2);
+    get(100, Gfp::GFP_KERNEL | Gfp::__GFP_RECLAIMABLE);
+    slab::kfree(&memory, &current, get(1000, Gfp::GFP_KERNEL)).unwrap();
+    assert_eq!(shrink("kmalloc-1k"), 0);
     let node = memory.node(NodeId(0));
-    node.add_stat(NodeStat::NrSlabUnreclaimable, 10);
-    node.add_stat(NodeStat::NrInactiveFile, 9);
+    let unreclaimable = node.stat(NodeStat::NrSlabUnreclaimable) as i64;
+    node.add_stat(NodeStat::NrInactiveFile, unreclaimable - 1);
     node.add_stat(NodeStat::NrIsolatedAnon, 1);
     let report = || logged(|| report::dump_header(&memory, &current, &OomControl::PAGE_FAULT, None));
     assert!(!report().contains("slab info"));
     node.add_stat(NodeStat::NrIsolatedAnon, -1);
     let slabs = "\nUnreclaimable slab info:\nName                      Used          Total\n\
-                 kmalloc-128               12KB         16KB\nTasks state";
+                 kmalloc-128                7KB          8KB\nTasks state";
     assert!(report().contains(slabs), "{}", report());
 }

@@ -10,11 +10,11 @@
 
 use super::bytes;
 use super::free::Refusal;
-use super::object::Slab;
 use crate::addr::PhysAddr;
 use crate::mm::kmem_cache::layout::{POISON_END, POISON_FREE, POISON_PADDING, RED_ACTIVE, RED_INACTIVE};
 use crate::mm::kmem_cache::{CacheFlags, KmemCache};
 use crate::mm::memory::{Env, Memory};
+use crate::mm::slab_object::Slab;
 
 /// Which bytes were overwritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,12 +3,12 @@
 //! Every misuse is found before anything changes. Linux: `kfree`, `cache_from_obj`, `__slab_free`.
 
 use super::debug::{self, Corruption};
-use super::object::Slab;
-use super::{BadFree, block_of, is_slab, pages, partial};
+use super::{BadFree, block_of, pages, partial};
 use crate::addr::PhysAddr;
 use crate::mm::kmem_cache::{CpuSlab, KmemCache};
 use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
+use crate::mm::slab_object::{Slab, is_slab};
 use crate::sync::Pin;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;

@@ -5,13 +5,14 @@
 //! Linux does more: it clears what it frees on demand (`kzfree`), and copies strings.
 
 use super::free::{self, slab_of};
-use super::{BadFree, NoObject, Request, alloc_object, block_of, bytes, cache_hint, give_to_cpu, is_slab, ladder};
+use super::{BadFree, NoObject, Request, alloc_object, block_of, bytes, cache_hint, give_to_cpu, ladder};
 use crate::addr::{PAGE_SIZE, PhysAddr, get_order};
 use crate::gfp::Gfp;
 use crate::mm::kmem_cache::MAX_KMALLOC_SIZE;
 use crate::mm::memory::{Env, Hook, Memory};
 use crate::mm::page::{Kind, PageFlags};
 use crate::mm::page_alloc::{self, AllocError};
+use crate::mm::slab_object::is_slab;
 use crate::mmzone::NodeId;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;

@@ -3,7 +3,6 @@
 //! Linux: `slab_alloc_node`, `___slab_alloc`, `new_slab_objects`, `get_partial`, `get_any_partial`.
 
 use super::debug::{self, Corruption};
-use super::object::Slab;
 use super::{NoObject, Request, bytes, pages, partial};
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
@@ -13,6 +12,7 @@ use crate::mm::list::List;
 use crate::mm::memory::{Env, Hook, Memory};
 use crate::mm::page::NIL;
 use crate::mm::reserve::pfmemalloc_allowed;
+use crate::mm::slab_object::Slab;
 use crate::mm::sleep;
 use crate::mmzone::{MAX_NR_ZONES, NodeId};
 use crate::sync::Pin;

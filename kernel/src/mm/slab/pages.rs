@@ -7,8 +7,6 @@
 use crate::sync::atomic::Ordering::Relaxed;
 
 use super::debug;
-use super::object::Slab;
-use super::slabinfo;
 use crate::addr::Order;
 use crate::gfp::Gfp;
 use crate::mm::kmem_cache::{CacheFlags, Chain, KmemCache, Layout, link, owner_of};
@@ -16,6 +14,8 @@ use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::page::PageFlags;
 use crate::mm::page_alloc;
+use crate::mm::slab_object::Slab;
+use crate::mm::slabinfo;
 use crate::mmzone::NodeId;
 use crate::task::Current;
 use crate::vmstat::NodeStat;
@@ -49,8 +49,11 @@ fn pages<E: Env>(
     node: Option<NodeId>,
     order: Order,
 ) -> Option<u32> {
-    let pfn = page_alloc::alloc_pages_node(memory, current, node, gfp, order.get()).ok()?;
-    Some(memory.pages.index(pfn))
+    let page = match node {
+        Some(_) => page_alloc::alloc_pages_node(memory, current, node, gfp, order.get()),
+        None => page_alloc::alloc_pages(memory, current, gfp, order.get()),
+    };
+    Some(memory.pages.index(page.ok()?))
 }
 
 /// The mask without zones that a slab cannot be in; asking for one is reported.

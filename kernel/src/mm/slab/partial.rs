@@ -4,11 +4,11 @@
 //! list `empty`, which the caller gives to [`super::pages::free_slabs`] when it has let go of both. Linux:
 //! `deactivate_slab`, `put_cpu_partial`, `unfreeze_partials`, `get_partial_node`.
 
-use super::object::Slab;
 use crate::mm::kmem_cache::{Chain, CpuSlab, KmemCache, Partial};
 use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::page::NIL;
+use crate::mm::slab_object::Slab;
 use crate::mmzone::NodeId;
 use crate::sync::Pin;
 

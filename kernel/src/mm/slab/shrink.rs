@@ -4,13 +4,13 @@
 //! Linux does more: it has every CPU give its slabs up first; here it is the CPU of the caller.
 
 use super::debug::{self, Corruption};
-use super::object::Slab;
 use super::{pages, partial};
 use crate::addr::PhysAddr;
 use crate::mm::kmem_cache::{CacheError, Chain, KmemCache, Partial};
 use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::page::NIL;
+use crate::mm::slab_object::Slab;
 use crate::task::Current;
 
 /// Slabs with at most so many free objects are sorted. Linux: `SHRINK_PROMOTE_MAX`.

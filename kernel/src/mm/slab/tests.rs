@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mm::kmem_cache::{CacheFlags, FROZEN};
-use crate::mm::slab::slabinfo::{SlabInfo, slabinfo};
+use crate::mm::slabinfo::{SlabInfo, slabinfo};
 use crate::mm::testing::{Lab, MIB, board_m64 as board, logged};
 use crate::vmstat::NodeStat;
 

@@ -155,11 +155,11 @@ impl<E: Env> SlowPath<'_, '_, '_, '_, E> {
             return false;
         }
         let allowed = self.current.task.mems_allowed();
-        if self.ac.nodemask.is_some_and(|nodes| nodes.0 & allowed.0 == 0) {
+        if self.ac.nodemask.is_some_and(|nodes| !nodes.intersects(allowed)) {
             self.ac.nodemask = None;
             return true;
         }
-        self.memory.cpuset_cookie() != self.cpuset_cookie
+        self.current.task.placement.mems_cookie() != self.mems_cookie
     }
 }
 

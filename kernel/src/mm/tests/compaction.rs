@@ -3,6 +3,7 @@
 mod daemon;
 mod lru_pages;
 mod movable;
+mod requests;
 mod scanners;
 
 use crate::addr::{Order, Pfn};

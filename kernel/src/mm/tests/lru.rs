@@ -52,14 +52,11 @@ fn marks_name_the_list_and_new_pages_come_to_its_head() {
     let active = add(&lab, PageFlags::ACTIVE);
     let anon = add(&lab, PageFlags::SWAPBACKED);
     let active_anon = add(&lab, PageFlags::SWAPBACKED | PageFlags::ACTIVE);
-    let locked = add(&lab, PageFlags::UNEVICTABLE | PageFlags::ACTIVE);
     check(&lab, LruList::InactiveFile, &[b, a]);
     check(&lab, LruList::ActiveFile, &[active]);
     check(&lab, LruList::InactiveAnon, &[anon]);
     check(&lab, LruList::ActiveAnon, &[active_anon]);
-    check(&lab, LruList::Unevictable, &[locked]);
     assert_eq!(recent(&lab), [(2, 1), (3, 1)]);
-    assert!(!flags(&lab, locked).contains(PageFlags::ACTIVE));
 }
 
 #[test]
@@ -105,10 +102,15 @@ fn an_isolated_page_goes_where_its_marks_say_when_it_comes_back() {
     assert!(!swap::isolate_lru_page(&lab.memory, page));
     assert_eq!(lab.memory.pages.at(page).state().count(), 2);
     check(&lab, LruList::InactiveFile, &[other]);
+    lab.memory.pages.at(page).set_flags(PageFlags::ACTIVE);
+    swap::putback_lru_page(&lab.memory, &lab.current(), page);
+    check(&lab, LruList::ActiveFile, &[page]);
+    assert_eq!(lab.memory.pages.at(page).state().count(), 1);
+    // Nobody has locked it into memory.
+    assert!(swap::isolate_lru_page(&lab.memory, page));
     lab.memory.pages.at(page).set_flags(PageFlags::UNEVICTABLE);
     swap::putback_lru_page(&lab.memory, &lab.current(), page);
-    check(&lab, LruList::Unevictable, &[page]);
-    assert_eq!(lab.memory.pages.at(page).state().count(), 1);
+    check(&lab, LruList::ActiveFile, &[page]);
 }
 
 #[test]

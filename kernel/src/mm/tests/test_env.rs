@@ -173,6 +173,10 @@ impl PageOwner for TestOwner {
         self.mapped(index).mappings
     }
 
+    fn is_mlocked(&self, index: u32) -> bool {
+        self.mapped(index).mlocked
+    }
+
     fn unmap<E: Env>(&self, memory: &Memory<'_, E>, _: &Current<'_>, index: u32) -> bool {
         let page = memory.pages.at(index);
         if self.mapped(index).mlocked {

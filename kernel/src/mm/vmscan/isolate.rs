@@ -6,7 +6,7 @@
 
 use super::ScanControl;
 use crate::mm::list::List;
-use crate::mm::lru::{Lruvec, kind_of, lru_of};
+use crate::mm::lru::{Lruvec, kind_of};
 use crate::mm::memory::{Env, Memory};
 use crate::mm::node::Node;
 use crate::mm::page::PageFlags;
@@ -151,16 +151,12 @@ impl PutBack {
         PutBack { active: 0, inactive: 0, dead: List::EMPTY, changes: SizeChanges::default() }
     }
 
-    /// Puts isolated pages at the heads of the lists that their marks name, the last page foremost, and drops the
+    /// Puts isolated pages at the heads of the lists where they belong, the last page foremost, and drops the
     /// isolation's references.
     pub(super) fn add<E: Env>(&mut self, memory: &Memory<'_, E>, lruvec: &mut Lruvec, mut pages: List) {
         while let Some((index, _)) = pages.pop_front(&memory.pages) {
             let page = memory.pages.at(index);
-            let lru = lru_of(page.flags());
-            if lru == LruList::Unevictable {
-                page.clear_flags(PageFlags::ACTIVE);
-            }
-            page.set_flags(PageFlags::LRU);
+            let lru = swap::choose_list(memory, page, index);
             if page.put_testzero() {
                 page.clear_flags(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
                 self.dead.push_front(&memory.pages, index);

@@ -72,6 +72,13 @@ impl ZoneLimits {
         }
     }
 
+    /// The first page that has no address in the kernel, if there is one.
+    #[doc(alias = "max_low_pfn")]
+    pub fn highmem_start(&self) -> Option<Pfn> {
+        let zone = self.types.iter().position(|kind| *kind == ZoneType::HighMem)?;
+        Some(self.ranges[zone]).filter(|range| !range.is_empty()).map(|range| range.start)
+    }
+
     /// Where the zone lies on a node on which Movable starts at `movable`. Linux: `adjust_zone_range_for_zone_movable`.
     pub(super) fn on_node(&self, kind: ZoneType, movable: Option<Pfn>, node: PfnRange) -> PfnRange {
         let range = self.types.iter().position(|k| *k == kind).map_or(PfnRange::default(), |i| self.ranges[i]);

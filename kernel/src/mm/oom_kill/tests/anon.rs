@@ -5,17 +5,12 @@ use std::sync::Mutex;
 use crate::addr::{Pfn, PhysAddr};
 use crate::gfp::Gfp;
 use crate::mm::memory::{Env, Memory};
-use crate::mm::owner::{
-    MigrateError, NoOwner, PageOwner, Pageout, References, Shrinker, Shrunk, SlabUse, SwapCache, SwapSpace,
-};
+use crate::mm::owner::{MigrateError, NoOwner, PageOwner, Pageout, References, Shrinker, Shrunk, SwapCache, SwapSpace};
 use crate::mm::page_alloc;
 use crate::reclaim_types::MigrateMode;
 use crate::task::{Current, Task, TaskTable};
 
 use crate::sync::atomic::Ordering::Relaxed;
-
-/// A slab cache, to be seen in reports.
-pub const SLAB: SlabUse<'_> = SlabUse { name: "kmalloc-128", used_kib: 12, total_kib: 16 };
 
 /// `host` with anonymous pages.
 pub struct AnonEnv<H> {
@@ -128,10 +123,6 @@ impl PageOwner for Anon {
 
     fn swap_cache(&self) -> SwapCache {
         SwapCache { pages: 5, added: 9, deleted: 4, found: 2, searched: 3 }
-    }
-
-    fn for_each_unreclaimable_slab(&self, each: &mut dyn FnMut(&SlabUse<'_>)) {
-        each(&SLAB);
     }
 
     fn referenced(&self, index: u32) -> References {

@@ -4,6 +4,8 @@ use super::*;
 use crate::addr::PAGE_SIZE;
 use crate::host::HostEnv;
 use crate::mm::kmem_cache::{KmallocProfile, MAX_CACHES, SlabCaches, SlabConfig};
+use crate::mm::page::PageFlags;
+use crate::mm::slab_object::is_slab;
 use crate::mmzone::MigrateType;
 
 /// The order of the block of pages at `addr`, which is in no slab.
@@ -52,6 +54,24 @@ fn t67_the_generic_profile_has_96_and_192() {
     let lab = Lab { memory };
     let names = [96, 192, 8, 65].map(|size| lab.cache_of(lab.kmalloc(size, Gfp::GFP_KERNEL).unwrap()));
     assert_eq!(names.join(" "), "kmalloc-96 kmalloc-192 kmalloc-8 kmalloc-96");
+}
+
+/// The boot arguments reach the caches: a byte past the end of an object is found when it comes back, and one in a free
+/// object when it is handed out again.
+#[test]
+fn debugging_by_boot_argument_finds_what_is_overwritten() {
+    let machine = crate::host::HostMachine::new("slub_debug=FZP kmalloc=generic", &[(0x4000_0000, 64 * MIB, 0)], &[]);
+    let lab = Lab::without_pcp(&machine);
+    let get = || lab.kmalloc(96, Gfp::GFP_KERNEL).unwrap();
+    let (object, other) = (get(), get());
+    assert_eq!(lab.cache_of(object), "kmalloc-96");
+    lab.memory.env.write(PhysAddr(object.0 + 96), 1);
+    let said = logged(|| assert!(lab.kfree(object).is_err()));
+    assert!(said.contains("BUG kmalloc-96 (Not tainted): Redzone overwritten"), "{said}");
+    lab.kfree(other).unwrap();
+    lab.memory.env.write(other, 1);
+    let said = logged(|| assert_ne!(get(), other));
+    assert!(said.contains("BUG kmalloc-96 (Not tainted): Poison overwritten"), "{said}");
 }
 
 #[test]

@@ -51,6 +51,8 @@ struct Handle {
     mapcount: u32,
     /// References of the owner and of the mappings.
     references: u16,
+    /// It was locked into memory when it was taken over.
+    mlocked: bool,
 }
 
 /// Owns pages that can move, by number.
@@ -69,9 +71,10 @@ impl Handles {
     /// Takes over a page with all its references.
     fn adopt<E: Env>(&self, memory: &Memory<'_, E>, frame: u32, mapcount: u32) -> usize {
         let references = memory.pages.at(frame).state().count();
+        let mlocked = memory.pages.at(frame).flags().contains(PageFlags::UNEVICTABLE);
         let mut handles = self.handles.lock().unwrap();
         let handle = handles.len();
-        handles.push(Handle { frame, isolated: false, mapcount, references });
+        handles.push(Handle { frame, isolated: false, mapcount, references, mlocked });
         self.of_frame.lock().unwrap().insert(frame, handle);
         memory.env.write_page(memory.pages.pfn(frame), |at| word(handle, at));
         handle
@@ -111,6 +114,10 @@ impl Handles {
 impl PageOwner for Handles {
     fn mapcount(&self, index: u32) -> u32 {
         self.change(index, |handle| handle.mapcount)
+    }
+
+    fn is_mlocked(&self, index: u32) -> bool {
+        self.handle(index).is_some() && self.change(index, |handle| handle.mlocked)
     }
 
     fn isolate_movable(&self, index: u32) -> bool {

@@ -1,14 +1,20 @@
 //! One slab: where its objects are, and the chain of its free ones that the record names.
 //!
-//! What the record says is read and changed under the lock of the node's list ([`super::super::kmem_cache::NodeSlabs`]),
-//! or by whoever made the slab and has shown it to nobody. Linux: `struct page` of a slab.
+//! What the record says is read and changed under the lock of the node's list ([`super::kmem_cache::NodeSlabs`]), or by
+//! whoever made the slab and has shown it to nobody. It stands below the reports, which count objects; [`super::slab`]
+//! hands them out. Linux: `struct page` of a slab.
 
-use super::is_slab;
+use super::kmem_cache::{Chain, FROZEN, KmemCache, Layout, Slots, head_of, link, number_of, owner_of};
+use super::memory::{Env, Memory};
+use super::page::{Kind, PageFlags, PageState};
 use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::mm::kmem_cache::{Chain, FROZEN, KmemCache, Layout, Slots, head_of, link, number_of, owner_of};
-use crate::mm::memory::{Env, Memory};
-use crate::mm::page::PageFlags;
 use crate::mmzone::NodeId;
+
+/// Whether a record says that its page is the first of a slab.
+#[inline(always)]
+pub fn is_slab(state: PageState) -> bool {
+    state.is(Kind::Allocated) && state.flags().contains(PageFlags::SLAB)
+}
 
 /// A slab.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 //!
 //! Linux: `get_slabinfo`, `struct slabinfo`.
 
-use super::object::Slab;
-use crate::mm::kmem_cache::{KmemCache, Layout};
-use crate::mm::memory::{Env, Memory};
+use super::kmem_cache::{KmemCache, Layout};
+use super::memory::{Env, Memory};
+use super::slab_object::Slab;
 use crate::mmzone::NodeId;
 
 /// What a cache has.

@@ -1,0 +1,239 @@
+//! `kmap`, `kunmap`: addresses for pages outside the linear map.
+//!
+//! A page is named by the number of its block, and its own in that. Neighbour: `content.rs` reads and writes what is
+//! mapped. Linux: `include/linux/highmem.h`.
+
+use core::fmt::Write as _;
+
+use kernel::addr::Pfn;
+use kernel::mm::highmem::{self, KmapError, Mapping};
+use kernel::mm::memory::{Env, Memory};
+use kernel::mm::mmu::{KM_TYPE_NR, LAST_PKMAP};
+use kernel::mm::page::Kind as PageKind;
+
+use super::kmalloc::refuse;
+use crate::arg::{Arg, Kind};
+use crate::command::{Call, Command};
+use crate::machine::Machine;
+use crate::status::{Outcome, Status, Trouble};
+use crate::value::{self, ValueError};
+
+const WHICH: &[Arg] = &[Arg::One("BLOCK", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)];
+
+/// `kmap BLOCK [PAGE]`
+pub const fn kmap<M: Machine>() -> Command<M> {
+    Command {
+        name: "kmap",
+        summary: "map a page of high memory until kunmap",
+        help: "\
+Where there is a zone HighMem, its pages have no address: peek, poke, fill and
+verify need one. There are 512 slots; a page has one, whoever maps it. kunmap
+leaves the slot as it is: slots that nobody uses are emptied all at once, when
+the search for one comes round. PAGE counts from 0 in a block of several.
+Linux: kmap, which sleeps when all slots are in use. Seeds 002 to 004.",
+        args: WHICH,
+        examples: &["alloc GFP_HIGHUSER; kmap #1; fill #1 7; kunmap #1"],
+        run: |call| run_kmap(call, |memory, current, pfn| highmem::kmap(memory, current, pfn)),
+    }
+}
+
+/// `kmap atomic BLOCK [PAGE]`
+pub const fn atomic<M: Machine>() -> Command<M> {
+    Command {
+        name: "kmap atomic",
+        summary: "map a page in a slot of this CPU",
+        help: "\
+Never sleeps, and works in an interrupt; each CPU has 20 slots, four of which
+are kept for the kernel's own work. What was mapped last is unmapped first.
+Linux: kmap_atomic.",
+        args: WHICH,
+        examples: &["alloc GFP_HIGHUSER; kmap atomic #1; kmap ls; kunmap atomic #1"],
+        run: |call| run_kmap(call, |memory, _, pfn| highmem::kmap_atomic(memory, pfn)),
+    }
+}
+
+/// `kmap ls`
+pub const fn list<M: Machine>() -> Command<M> {
+    Command {
+        name: "kmap ls",
+        summary: "list the pages that are mapped",
+        help: "\
+Every slot of kmap that has users, and every atomic slot of this CPU. A page
+that was freed and is still mapped is a leak, and said to be; status 3 then.",
+        args: &[Arg::Flag("--json")],
+        examples: &["alloc GFP_HIGHUSER; kmap #1; kmap ls; kmap ls --json"],
+        run: run_list,
+    }
+}
+
+/// `kunmap BLOCK [PAGE]`
+pub const fn kunmap<M: Machine>() -> Command<M> {
+    Command {
+        name: "kunmap",
+        summary: "undo one kmap of a page",
+        help: "\
+Status 1 if nobody has the page mapped; Linux stops with a BUG then.
+By pfn 0x..., a page whose block was freed: that is how a leak is mended.
+Linux: kunmap.",
+        args: &[Arg::One("BLOCK|PFN", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)],
+        examples: &["alloc GFP_HIGHUSER; kmap #1; kunmap #1"],
+        run: |call| run_kunmap(call, |memory, current, pfn| highmem::kunmap(memory, current, pfn)),
+    }
+}
+
+/// `kunmap atomic BLOCK [PAGE]`
+pub const fn unmap_atomic<M: Machine>() -> Command<M> {
+    Command {
+        name: "kunmap atomic",
+        summary: "undo the last kmap atomic on this CPU",
+        help: "\
+Status 1 if it was another page that was mapped last. Linux: kunmap_atomic.",
+        args: &[Arg::One("BLOCK|PFN", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)],
+        examples: &["alloc GFP_HIGHUSER; kmap atomic #1; kunmap atomic #1"],
+        run: |call| run_kunmap(call, |memory, _, pfn| highmem::kunmap_atomic(memory, pfn)),
+    }
+}
+
+/// The page that the first two words name.
+fn page<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<Pfn, Trouble<'a>> {
+    let word = call.args.must(0);
+    let range = value::handles(word)?;
+    if range.first != range.last {
+        return Err(ValueError::Handle(word).into());
+    }
+    let held = call.shell.session.handles.get(range.first);
+    let held = held.ok_or(Trouble::Refused("there is no such block of pages"))?;
+    let last = held.order.nr_pages() as i64 - 1;
+    let number = call.args.word(1).map_or(Ok(0), |word| value::number_in("the page", word, 0, last))?;
+    Ok(held.pfn.add(number as u64))
+}
+
+/// What maps a page, or undoes that.
+type Act<E, R> = fn(&Memory<'static, E>, &kernel::task::Current<'static>, Pfn) -> Result<R, KmapError>;
+
+fn run_kmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, kernel::addr::VirtAddr>) -> Outcome<'a> {
+    let pfn = page(call)?;
+    match call.kernel(|memory, current| act(memory, current, pfn)) {
+        Ok(at) => {
+            let is_high = highmem::is_high(call.shell.machine.memory(), pfn);
+            writeln!(call, "pfn {pfn} at {:#x}{}", at.0, if is_high { "" } else { ", in the linear map" })?;
+            Ok(Status::DONE)
+        }
+        Err(error) => refuse(call, error),
+    }
+}
+
+fn run_kunmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, ()>) -> Outcome<'a> {
+    let word = call.args.must(0);
+    let pfn = if word.starts_with("0x") { Pfn(value::number(word)?) } else { page(call)? };
+    if !call.shell.machine.memory().span().contains(pfn) {
+        return Err(Trouble::Refused("the machine has no such page"));
+    }
+    match call.kernel(|memory, current| act(memory, current, pfn)) {
+        Ok(()) => Ok(Status::DONE),
+        Err(error) => refuse(call, error),
+    }
+}
+
+/// Whether the page is of a block that is in use.
+fn is_allocated<E: Env>(memory: &Memory<'_, E>, pfn: Pfn) -> bool {
+    let head = memory.blocks.head_of(&memory.pages, memory.pages.index(pfn));
+    head.is_some_and(|(_, page)| page.state().is(PageKind::Allocated))
+}
+
+fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let memory = call.shell.machine.memory();
+    let (mut result, mut leaks, mut used) = (Ok(()), 0, [0_u32; 2]);
+    let mut show = |Mapping { at, pfn, users }: Mapping| {
+        let leaked = !is_allocated(memory, pfn);
+        leaks += u32::from(leaked);
+        used[usize::from(users.is_none())] += 1;
+        let users = users.unwrap_or(0);
+        result = result.and_then(|()| match (call.json(), users) {
+            (true, users) => {
+                writeln!(call, r#"{{"at":{},"pfn":{},"users":{users},"leaked":{leaked}}}"#, at.0, pfn.0)
+            }
+            (false, 0) => writeln!(call, "{:#x} pfn {pfn} atomic{}", at.0, leak(leaked)),
+            (false, 1) => writeln!(call, "{:#x} pfn {pfn} 1 user{}", at.0, leak(leaked)),
+            (false, users) => writeln!(call, "{:#x} pfn {pfn} {users} users{}", at.0, leak(leaked)),
+        });
+    };
+    let flushes = highmem::for_each_kmap(memory, &mut show);
+    highmem::for_each_atomic(memory, &mut show);
+    result?;
+    if !call.json() {
+        let [shared, atomic] = used;
+        writeln!(call, "{shared} of {LAST_PKMAP} slots in use, unused ones emptied {flushes} times")?;
+        writeln!(call, "{atomic} of this CPU's {KM_TYPE_NR} atomic slots in use, {leaks} pages leaked")?;
+    }
+    Ok(if leaks > 0 { Status::AUDIT } else { Status::DONE })
+}
+
+const fn leak(leaked: bool) -> &'static str {
+    if leaked { ", leaked: the page is free" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::exec::Shell;
+    use crate::host::HostMachine;
+    use crate::testing::{assert_prints, check, run};
+
+    fn shell() -> Shell<HostMachine> {
+        Shell::new(HostMachine::new("zones=full highmem=16M", &[(0x4000_0000, 96 << 20, 0)], &[]))
+    }
+
+    #[track_caller]
+    fn check_high(script: &str, expected: &str) {
+        assert_prints(&run(&mut shell(), script), expected);
+    }
+
+    #[test]
+    fn a_page_is_mapped_and_unmapped_once() {
+        check_high(
+            "alloc GFP_HIGHUSER -o 1; kmap #1 1; kmap #1 1; kmap ls; kunmap #1 1; kunmap #1 1; kunmap #1 1; echo $?",
+            "#1 order 1 pfn 0x[..] HighMem Unmovable\npfn 0x[..] at 0xf07fffe01000\npfn 0x[..] at 0xf07fffe01000\n\
+             0xf07fffe01000 pfn 0x[..] 2 users\n\
+             1 of 512 slots in use, unused ones emptied 0 times\n\
+             0 of this CPU's 20 atomic slots in use, 0 pages leaked\n\
+             pfn 0x[..] is not mapped by kmap; was it unmapped before?\n1",
+        );
+        check("alloc GFP_KERNEL; kmap #1; kunmap #1; echo $?", "#1[..]\npfn 0x[..] at 0x[..], in the linear map\n0");
+    }
+
+    #[test]
+    fn atomic_slots_run_out_and_come_back_in_order() {
+        let mut shell = shell();
+        run(&mut shell, "alloc GFP_HIGHUSER -n 2");
+        let output =
+            run(&mut shell, "repeat 15 kmap atomic #1; kmap atomic #2; kmap atomic #1; echo $?; kunmap atomic #1");
+        let mapped = "pfn 0x[..] at 0xf07fffc[..]000\n".repeat(16);
+        let full = "CPU 0 has 16 of its 20 atomic slots in use, the others are for the kernel itself\n1\n";
+        let order = "pfn 0x[..] was not mapped last on this CPU: pfn 0x[..] goes first\n";
+        assert_prints(&output, &[&mapped, full, order].concat());
+        check_high("alloc GFP_HIGHUSER; kunmap atomic #1; echo $?", "[..]\nCPU 0 has no page mapped by kmap_atomic\n1");
+        check_high(
+            "alloc GFP_HIGHUSER; ctx hardirq kmap #1; ctx hardirq kmap atomic #1; kunmap atomic #1; echo $?",
+            "[..]\nkmap may sleep: in an interrupt only kmap_atomic will do\npfn[..]\n0",
+        );
+    }
+
+    #[test]
+    fn a_leak_is_reported_and_can_be_mended() {
+        let mut shell = shell();
+        let line = run(&mut shell, "alloc GFP_HIGHUSER");
+        let pfn = line.split(' ').nth(4).unwrap();
+        let output =
+            run(&mut shell, &std::format!("kmap #1; free #1; kmap ls; echo $?; kunmap {pfn}; kmap ls; echo $?"));
+        assert_prints(
+            &output,
+            "pfn[..]\nfreed[..]\n0xf07fffe01000 pfn 0x[..] 1 user, leaked: the page is free\n1 of 512[..]\n0 of[..], 1 pages leaked\n3\n\
+             0 of 512[..]\n0 of[..], 0 pages leaked\n0",
+        );
+        check("kmap #1; echo $?", "kmap: there is no such block of pages\n1");
+        check(
+            "alloc GFP_KERNEL; kmap #1 1; kunmap 0xffffffff",
+            "#1[..]\nkmap: the page must be 0..0, not 1\nkunmap: the machine has no such page",
+        );
+    }
+}
