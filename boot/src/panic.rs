@@ -3,7 +3,7 @@
 //! Both ways to die end here: a Rust panic (a broken invariant) and an exception that nobody expected. The run's status
 //! is then [`power::PANICKED`]. Linux: `panic`, `die`, `show_regs`, `dump_backtrace`.
 //!
-//! Linux does more: it stops the other CPUs first, and can boot a second kernel to take a dump.
+//! Linux does more: it can boot a second kernel to take a dump.
 
 use crate::arch::cpu;
 use crate::arch::exception::{Exception, Registers, TrapFrame};

@@ -35,7 +35,8 @@
 //!   page_alloc::alloc_pages(memory, current, gfp, order)
 //!     fastpath    the zone tried first has plenty: take from its per-CPU or buddy list
 //!     freelist    else zone by zone: watermark, per-CPU list (refilled), buddy lists, fallback
-//!     prep        marks, zeroing, poison, owner
+//!     slowpath    else wake kswapd, look again above Min or into the reserves, compact, reclaim, kill, and round again
+//!     prep        of what was found: marks, zeroing, poison, owner
 //!   -> Pfn, or AllocError
 //! ```
 //!
@@ -43,7 +44,7 @@
 //! taken out of that order. A lock is taken only with interrupts masked, and nothing waits, writes back or prints while
 //! holding one.
 //!
-//! Linux does more: what happens when the fast path fails comes with the slow path.
+//! Linux does more: memory that comes and goes, memory cgroups, huge pages, and users by the thousand.
 
 pub mod addr;
 pub mod comm;

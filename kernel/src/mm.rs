@@ -1,38 +1,32 @@
-//! The allocator, floor by floor: structures, zones and memory, the free lists, the entry.
-
-pub mod list;
-pub mod lru;
-pub mod page;
-pub mod pageblock;
+//! The allocator, floor by floor: structures, memory, in and out, reports, making room, the entry, users.
+//!
+//! Which file stands where on its floor is told by the picture in `lib.rs`.
 
 pub mod buddy;
-pub mod pcp;
-pub mod zonelist;
-
-pub mod compact_state;
-pub mod zone;
-
-pub mod fallback;
 pub mod kmap_slots;
 pub mod kmem_cache;
-pub mod node;
-pub mod page_owner;
-pub mod sysctl;
-pub mod wmark;
-pub mod zone_sizes;
-
-pub mod memory;
+pub mod list;
+pub mod lru;
 pub mod mmu;
-pub use memory::owner;
+pub mod page;
+pub mod page_owner;
+pub mod pageblock;
+pub mod pcp;
+
+pub mod compact_state;
 pub mod cpuset_state;
+pub mod memory;
+pub mod node;
 pub mod oom_state;
 pub mod printed;
-pub mod slab_object;
-pub mod slabinfo;
+pub mod sysctl;
+pub mod zone;
+pub mod zone_sizes;
+pub mod zonelist;
 
 pub mod alloc_context;
-pub mod census;
 pub mod cpuset;
+pub mod fallback;
 pub mod fastpath;
 pub mod fault_inject;
 pub mod fragmentation;
@@ -43,7 +37,6 @@ pub mod mempolicy;
 pub mod mm_init;
 pub mod pgtable;
 pub mod prep;
-pub mod raw;
 pub mod reserve;
 pub mod reserves;
 pub mod sleep;
@@ -51,8 +44,12 @@ pub mod suitable;
 pub mod swap;
 pub mod wakeup;
 pub mod warn;
+pub mod wmark;
 pub mod workingset;
 
+pub mod census;
+pub mod slab_object;
+pub mod slabinfo;
 pub mod warn_alloc;
 
 pub mod compaction;
@@ -82,6 +79,7 @@ mod page_wait;
 pub mod pagecache;
 pub mod pc_error;
 pub mod pins;
+pub mod raw;
 mod relocate;
 mod rmap;
 mod shadows;
@@ -96,6 +94,8 @@ pub mod users;
 pub mod verify;
 pub mod vmalloc;
 pub mod writeback;
+
+pub use memory::owner;
 
 #[cfg(test)]
 pub(crate) mod testing;

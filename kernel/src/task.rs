@@ -2,150 +2,30 @@
 //!
 //! A [`Task`] has the flags that decide about reserves (`PF_MEMALLOC` and its kin), a name, its memory in figures
 //! ([`Mm`]), and what the OOM killer notes about it ([`OomMarks`]). [`TaskTable`] holds a fixed number of them; a task is
-//! found by name or number. [`Current`] is the one that acts: it is passed to everything that Linux would ask `current`
-//! for, so that a test, or the shell, can act as any task in any context. Linux: `struct task_struct`,
-//! `include/linux/sched.h`, `include/linux/preempt.h`.
+//! found by name or number. [`Current`] is the one that acts. Linux: `struct task_struct`, `include/linux/sched.h`.
 //!
-//! Linux does more: nearly everything; here a task has no address space, no files and no scheduler.
+//! Linux does more: nearly everything; here a task has no code, no files and no priority, and of its address space there is
+//! what [`Mm`] counts and `mm::mmap` and `mm::anon` keep.
 
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use core::fmt;
-
-use bitflags::bitflags;
 
 pub use crate::comm::{COMM_BYTES, Comm};
 use crate::gfp::Gfp;
 use crate::mmzone::NodeMask;
 
+mod current;
+mod flags;
 mod mm;
 mod oom;
 mod placement;
 mod table;
 
+pub use current::{Context, Current};
+pub use flags::TaskFlags;
 pub use mm::{Mm, MmFlags, MmapWrite};
 pub use oom::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, OomMarks};
 pub use placement::{Mempolicy, Placement, PolicyError};
 pub use table::{MAX_TASKS, TaskError, TaskTable};
-
-bitflags! {
-    /// What a task is doing, written by the task itself. Linux: `PF_*`.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct TaskFlags: u32 {
-        /// Getting shut down.
-        const PF_EXITING = 0x4;
-        /// I am a worker of a workqueue.
-        const PF_WQ_WORKER = 0x20;
-        /// Dumping core.
-        const PF_DUMPCORE = 0x200;
-        /// Making room: may use all of the reserves.
-        const PF_MEMALLOC = 0x800;
-        /// I am kswapd.
-        const PF_KSWAPD = 0x2_0000;
-        /// Requests lose `__GFP_FS`.
-        const PF_MEMALLOC_NOFS = 0x4_0000;
-        /// Requests lose `__GFP_IO` and `__GFP_FS`.
-        const PF_MEMALLOC_NOIO = 0x8_0000;
-        /// Throttle me less: I clean memory.
-        const PF_LESS_THROTTLE = 0x10_0000;
-        /// I am a kernel thread.
-        const PF_KTHREAD = 0x20_0000;
-        /// I may write to the swap space although it is congested.
-        const PF_SWAPWRITE = 0x80_0000;
-    }
-}
-
-impl TaskFlags {
-    /// The flag called `name`, in either case and with or without underscores, `PF_`, or `PF_MEMALLOC_`.
-    pub fn by_name(name: &str) -> Option<TaskFlags> {
-        TaskFlags::all().iter_names().find_map(|(known, flag)| {
-            let bare = &known[3..];
-            let short = bare.strip_prefix("MEMALLOC_").unwrap_or(bare);
-            [known, bare, short].into_iter().any(|text| is_spelt(text, name)).then_some(flag)
-        })
-    }
-}
-
-/// Whether two names differ in nothing but case and underscores.
-fn is_spelt(name: &str, other: &str) -> bool {
-    fn letters(text: &str) -> impl Iterator<Item = u8> {
-        text.bytes().filter(|&byte| byte != b'_').map(|byte| byte.to_ascii_lowercase())
-    }
-    letters(name).eq(letters(other))
-}
-
-impl fmt::Display for TaskFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (name, _) in self.iter_names() {
-            write!(f, "{separator}{name}")?;
-            separator = "|";
-        }
-        Ok(())
-    }
-}
-
-/// What runs: a task, or something that interrupted it. Linux: `preempt_count`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Context {
-    /// The task itself; it may sleep.
-    #[default]
-    Task,
-    /// The task inside an atomic section, such as under a spin lock.
-    Atomic,
-    /// The task with bottom halves disabled.
-    BhOff,
-    /// A softirq.
-    SoftIrq,
-    /// An interrupt handler.
-    HardIrq,
-}
-
-impl Context {
-    /// Every context, the harmless first.
-    pub const ALL: [Context; 5] = [Context::Task, Context::Atomic, Context::BhOff, Context::SoftIrq, Context::HardIrq];
-
-    /// The name in the shell.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Context::Task => "task",
-            Context::Atomic => "atomic",
-            Context::BhOff => "bhoff",
-            Context::SoftIrq => "softirq",
-            Context::HardIrq => "hardirq",
-        }
-    }
-
-    /// `in_interrupt()`: a hard interrupt, a softirq, or bottom halves disabled.
-    pub const fn in_interrupt(self) -> bool {
-        matches!(self, Context::BhOff | Context::SoftIrq | Context::HardIrq)
-    }
-
-    /// `in_serving_softirq()`.
-    pub const fn in_serving_softirq(self) -> bool {
-        matches!(self, Context::SoftIrq)
-    }
-
-    /// `in_irq()`.
-    pub const fn in_irq(self) -> bool {
-        matches!(self, Context::HardIrq)
-    }
-
-    /// Whether sleeping is forbidden.
-    pub const fn in_atomic(self) -> bool {
-        !matches!(self, Context::Task)
-    }
-
-    /// `preempt_count()` as Linux lays it out, with nothing nested.
-    pub const fn preempt_count(self) -> u32 {
-        match self {
-            Context::Task => 0,
-            Context::Atomic => 1,
-            Context::BhOff => 0x200,
-            Context::SoftIrq => 0x100,
-            Context::HardIrq => 0x1_0000,
-        }
-    }
-}
 
 /// How a task is scheduled and who it works for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -419,90 +299,9 @@ impl Drop for PinnedTask<'_> {
     }
 }
 
-/// Who acts, where, and in what context. Linux: `current`.
-#[derive(Clone, Copy)]
-pub struct Current<'t> {
-    /// The task that acts, or that was interrupted.
-    pub task: &'t Task,
-    /// The CPU that runs it.
-    pub cpu: usize,
-    context: Context,
-    forbidden: Gfp,
-}
-
-impl<'t> Current<'t> {
-    /// `task` itself, on CPU `cpu`.
-    pub const fn new(task: &'t Task, cpu: usize) -> Current<'t> {
-        Current { task, cpu, context: Context::Task, forbidden: Gfp::empty() }
-    }
-
-    /// What the task has done on CPU `cpu`.
-    #[must_use]
-    pub const fn on_cpu(self, cpu: usize) -> Current<'t> {
-        Current { cpu, ..self }
-    }
-
-    /// The same task in another context.
-    #[must_use]
-    pub const fn in_context(self, context: Context) -> Current<'t> {
-        let forbidden = if context.in_atomic() { Gfp::__GFP_DIRECT_RECLAIM } else { Gfp::empty() };
-        Current { context, forbidden, ..self }
-    }
-
-    /// Runs `handler` as a softirq that interrupts the task: it has no `PF_MEMALLOC` unless it sets the flag itself, and
-    /// the task has afterwards what it had before. Linux: `__do_softirq`.
-    pub fn serve_softirq<R>(self, handler: impl FnOnce(Current<'t>) -> R) -> R {
-        let before = self.flags() & TaskFlags::PF_MEMALLOC;
-        self.task.change_flags(TaskFlags::empty(), TaskFlags::PF_MEMALLOC);
-        let result = handler(self.in_context(Context::SoftIrq));
-        self.task.change_flags(before, TaskFlags::PF_MEMALLOC - before);
-        result
-    }
-
-    /// Whether the task acts itself, or what interrupted it.
-    #[inline(always)]
-    pub const fn context(&self) -> Context {
-        self.context
-    }
-
-    /// What a request must not ask for in this context: to sleep where sleeping is forbidden.
-    #[inline(always)]
-    pub const fn forbidden(&self) -> Gfp {
-        self.forbidden
-    }
-
-    /// The task's flags. Linux: `current->flags`.
-    #[inline(always)]
-    pub fn flags(&self) -> TaskFlags {
-        self.task.flags()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn flags_are_found_by_either_name() {
-        assert_eq!(TaskFlags::by_name("PF_MEMALLOC"), Some(TaskFlags::PF_MEMALLOC));
-        assert_eq!(TaskFlags::by_name("memalloc_nofs"), Some(TaskFlags::PF_MEMALLOC_NOFS));
-        assert_eq!(TaskFlags::by_name("memalloc_no"), None);
-        assert_eq!(TaskFlags::by_name("nofs"), Some(TaskFlags::PF_MEMALLOC_NOFS));
-        assert_eq!(TaskFlags::by_name("lessthrottle"), Some(TaskFlags::PF_LESS_THROTTLE));
-        assert_eq!(TaskFlags::by_name("pf_"), None);
-        let tasks = TaskTable::new("sh");
-        tasks.init().change_flags(TaskFlags::PF_MEMALLOC | TaskFlags::PF_EXITING, TaskFlags::empty());
-        tasks.init().change_flags(TaskFlags::empty(), TaskFlags::PF_EXITING);
-        assert_eq!(tasks.init().flags().to_string(), "PF_MEMALLOC");
-    }
-
-    #[test]
-    fn contexts_are_what_linux_calls_them() {
-        let interrupt = Context::ALL.map(Context::in_interrupt);
-        assert_eq!(interrupt, [false, false, true, true, true]);
-        assert_eq!(Context::ALL.map(Context::in_serving_softirq), [false, false, false, true, false]);
-        assert_eq!(Context::ALL.map(Context::in_atomic), [false, true, true, true, true]);
-    }
 
     #[test]
     fn oom_score_adj_keeps_its_range() {

@@ -9,8 +9,9 @@
 //!   byte   line      editor, with keys (terminal codes), history, complete (TAB)
 //!   line   lex       commands and words; exec runs them one after the other
 //!   words  command   the one table of commands: arg says what each takes, value reads it
-//!   call   cmd/      what each command does, over kernel; session and handles keep what lasts
-//!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text for later
+//!   call   cmd/      what each command does, over kernel; paths finds the files, status says how it ended
+//!   #7     session   what lasts from command to command: handles are blocks, areas vmalloc's, objects those of slabs
+//!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text, expect compares it
 //!   &      jobs      lists that run in the background; exit ends tasks that were killed
 //! ```
 //!

@@ -3,7 +3,7 @@
 //! An [`Editor`] is fed one byte at a time and draws on a screen that it knows nothing about: it writes characters,
 //! backspaces, blanks and newlines, and no escape code until the terminal has sent one itself or
 //! [`Editor::set_escapes`] allowed them. `keys.rs` reads the bytes, `history.rs` keeps the lines, and TAB asks a
-//! [`Complete`]. A finished line comes back as [`Entered`].
+//! [`Complete`] (`line/complete.rs`). A finished line comes back as [`Entered`].
 //!
 //! A line that held a byte which is no ASCII, an escape sequence cut in two, or more than 1,024 bytes is dropped as a
 //! whole, with one message: half a command is another command.
@@ -18,13 +18,12 @@ use crate::history::{History, HistoryError};
 use crate::keys::{Key, KeyReader};
 use crate::lex::LINE_BYTES_MAX;
 
+mod complete;
+
+pub use complete::{Candidate, Complete};
+
 /// What stands before every line; nothing else prints it.
 pub const PROMPT: &str = "slowpath> ";
-
-/// Columns into which candidates are listed.
-const SCREEN_COLUMNS: usize = 80;
-/// Longest text that TAB inserts.
-const COMPLETION_BYTES_MAX: usize = 128;
 
 /// How a line ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,23 +93,6 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_str().fmt(f)
     }
-}
-
-/// A text that could stand from byte `start` of the line up to the cursor.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// Where the word begins that is being completed.
-    pub start: usize,
-    /// What could stand there.
-    pub text: &'a str,
-    /// Whether more may follow without a blank, as after a directory.
-    pub open: bool,
-}
-
-/// Knows what can stand in a line.
-pub trait Complete {
-    /// Calls `each` with all that can stand at the end of `before`, whatever of it is typed already.
-    fn complete(&self, before: &str, each: &mut dyn FnMut(Candidate<'_>));
 }
 
 /// The line being typed, and all that is remembered from byte to byte.
@@ -317,46 +299,6 @@ impl Editor {
         self.replace(0..self.line.len, recalled.as_str().as_bytes(), screen);
     }
 
-    fn complete(&mut self, complete: &dyn Complete, screen: &mut Screen<'_>) {
-        let mut found = Found::default();
-        let line = self.line;
-        let before = &line.as_str()[..self.cursor];
-        complete.complete(before, &mut |candidate| found.add(before, candidate));
-        if found.count == 0 {
-            return;
-        }
-        let common = &found.common[..found.len];
-        let typed = &before.as_bytes()[found.start..];
-        if found.count == 1 {
-            self.replace(found.start..self.cursor, common, screen);
-            if !found.open {
-                self.insert(b' ', screen);
-            }
-        } else if common != typed && common.len() >= typed.len() {
-            self.replace(found.start..self.cursor, common, screen);
-        } else {
-            self.list(complete, before, found.width, screen);
-            self.redraw(screen);
-        }
-    }
-
-    /// Lists the candidates in columns.
-    fn list(&self, complete: &dyn Complete, before: &str, width: usize, screen: &mut Screen<'_>) {
-        let columns = (SCREEN_COLUMNS / (width + 2)).max(1);
-        let mut n = 0;
-        complete.complete(before, &mut |candidate| {
-            if candidate.matches(before) {
-                self.put(screen, if n % columns == 0 { "\n" } else { "  " });
-                self.put(screen, candidate.text);
-                n += 1;
-                if n % columns != 0 {
-                    self.fill(screen, " ", width - candidate.text.len());
-                }
-            }
-        });
-        self.put(screen, "\n");
-    }
-
     /// As [`Editor::show`], for keys: nothing when what is typed is not shown.
     fn redraw(&self, screen: &mut Screen<'_>) {
         if self.echo {
@@ -420,48 +362,6 @@ impl Editor {
 
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-impl Candidate<'_> {
-    /// Whether it begins with what is typed, upper and lower case being the same.
-    fn matches(&self, before: &str) -> bool {
-        let typed = &before.as_bytes()[self.start..];
-        self.text.as_bytes().get(..typed.len()).is_some_and(|head| head.eq_ignore_ascii_case(typed))
-    }
-}
-
-/// What the candidates have in common.
-struct Found {
-    count: usize,
-    start: usize,
-    open: bool,
-    /// Length of the longest.
-    width: usize,
-    common: [u8; COMPLETION_BYTES_MAX],
-    len: usize,
-}
-
-impl Default for Found {
-    fn default() -> Found {
-        Found { count: 0, start: 0, open: false, width: 0, common: [0; COMPLETION_BYTES_MAX], len: 0 }
-    }
-}
-
-impl Found {
-    fn add(&mut self, before: &str, candidate: Candidate<'_>) {
-        let text = candidate.text.as_bytes();
-        if !candidate.matches(before) || text.len() > COMPLETION_BYTES_MAX {
-            return;
-        }
-        if self.count == 0 {
-            self.common[..text.len()].copy_from_slice(text);
-            (self.len, self.start, self.open) = (text.len(), candidate.start, candidate.open);
-        }
-        let same = self.common[..self.len].iter().zip(text).take_while(|(a, b)| a == b).count();
-        self.len = same;
-        self.count += 1;
-        self.width = self.width.max(text.len());
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The objects that the shell has from slabs and pools, by number.
 //!
 //! Numbers only ever increase, and are those of blocks of pages too: what is #7 is nothing else ([`crate::handles`] gives
-//! them out, [`crate::session::Session::next_number`]). An object that was
-//! freed keeps its place, so that whoever names it again can be told so; no freed object is ever handed to the kernel a
-//! second time, for somebody else may have its memory by then.
+//! them out, [`crate::session::Session::next_number`]). An object that was freed keeps its place, so that whoever names it
+//! again can be told so; no freed object is ever handed to the kernel a second time, for somebody else may have its memory
+//! by then.
 
 use alloc::vec::Vec;
 

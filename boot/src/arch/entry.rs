@@ -302,6 +302,27 @@ unsafe extern "C" fn leave_el2() {
     )
 }
 
+/// Does `dc $operation` to each line of `[x0, x1)`. Uses no stack.
+macro_rules! for_each_cache_line {
+    ($operation:literal) => {
+        naked_asm!(
+            "mrs   x2, CTR_EL0",
+            "ubfx  x2, x2, #16, #4", // log2 of the smallest line, in words
+            "mov   x3, #4",
+            "lsl   x2, x3, x2",
+            "sub   x3, x2, #1",
+            "bic   x0, x0, x3",
+            "2:",
+            concat!("dc    ", $operation, ", x0"),
+            "add   x0, x0, x2",
+            "cmp   x0, x1",
+            "b.lo  2b",
+            "dsb   sy",
+            "ret",
+        )
+    };
+}
+
 /// Throws the lines of `[x0, x1)` out of the data cache without writing them back. Uses no stack.
 ///
 /// # Safety
@@ -309,21 +330,7 @@ unsafe extern "C" fn leave_el2() {
 /// Only while the caches are off, and only for memory whose cached content is stale by the boot protocol.
 #[unsafe(naked)]
 pub unsafe extern "C" fn invalidate_data_cache(start: u64, end: u64) {
-    naked_asm!(
-        "mrs   x2, CTR_EL0",
-        "ubfx  x2, x2, #16, #4", // log2 of the smallest line, in words
-        "mov   x3, #4",
-        "lsl   x2, x3, x2",
-        "sub   x3, x2, #1",
-        "bic   x0, x0, x3",
-        "2:",
-        "dc    ivac, x0",
-        "add   x0, x0, x2",
-        "cmp   x0, x1",
-        "b.lo  2b",
-        "dsb   sy",
-        "ret",
-    )
+    for_each_cache_line!("ivac")
 }
 
 /// Writes the lines of `[x0, x1)` from the data caches back to memory, where who has no caches sees them. Uses no stack.
@@ -333,19 +340,5 @@ pub unsafe extern "C" fn invalidate_data_cache(start: u64, end: u64) {
 /// The range must be mapped.
 #[unsafe(naked)]
 pub unsafe extern "C" fn clean_data_cache(start: u64, end: u64) {
-    naked_asm!(
-        "mrs   x2, CTR_EL0",
-        "ubfx  x2, x2, #16, #4", // log2 of the smallest line, in words
-        "mov   x3, #4",
-        "lsl   x2, x3, x2",
-        "sub   x3, x2, #1",
-        "bic   x0, x0, x3",
-        "2:",
-        "dc    cvac, x0",
-        "add   x0, x0, x2",
-        "cmp   x0, x1",
-        "b.lo  2b",
-        "dsb   sy",
-        "ret",
-    )
+    for_each_cache_line!("cvac")
 }

@@ -89,6 +89,27 @@ pub(super) fn wait_for_read<E: Env>(memory: &Memory<'_, E>, current: &Current<'_
     }
 }
 
+/// The page at `place` with a reference: from the cache, or a fresh one, locked, with `marks`, allocated with `extra` beside
+/// the file's own mask. Linux: `pagecache_get_page`.
+fn find_or_add<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    place: Place,
+    extra: Gfp,
+    marks: PageFlags,
+) -> Result<(Lookup, u32, u32), PcError> {
+    loop {
+        if let Some((entry, index)) = find_get_page(memory, users, place) {
+            return Ok((Lookup::Hit, entry, index));
+        }
+        let gfp = file_gfp(memory, users, place.object) | extra;
+        if let Some((entry, index)) = add_fresh(memory, current, users, place, gfp, marks)? {
+            return Ok((Lookup::Miss, entry, index));
+        }
+    }
+}
+
 /// The page at `place`, up to date, with a reference: from the cache, or read. Linux: `filemap_fault`.
 pub(super) fn get_page<E: Env>(
     memory: &Memory<'_, E>,
@@ -96,23 +117,16 @@ pub(super) fn get_page<E: Env>(
     users: &Users<'_>,
     place: Place,
 ) -> Result<(Lookup, u32, u32), PcError> {
-    loop {
-        if let Some((entry, index)) = find_get_page(memory, users, place) {
-            let is_read = || users.page(index).flags().contains(PageFlags::UPTODATE);
-            if let Err(error) = wait_until(memory, current, users, is_read) {
-                swap::put_page(memory, current, index);
-                return Err(error);
-            }
-            return Ok((Lookup::Hit, entry, index));
-        }
-        let gfp = file_gfp(memory, users, place.object);
-        if let Some((entry, index)) = add_fresh(memory, current, users, place, gfp, PageFlags::empty())? {
-            memory.count(VmEvent::Pgpgin, PAGE_KIB);
-            wait_for_read(memory, current, users);
-            end_read(memory, users, entry, index);
-            return Ok((Lookup::Miss, entry, index));
-        }
+    let (lookup, entry, index) = find_or_add(memory, current, users, place, Gfp::empty(), PageFlags::empty())?;
+    if lookup == Lookup::Miss {
+        memory.count(VmEvent::Pgpgin, PAGE_KIB);
+        wait_for_read(memory, current, users);
+        end_read(memory, users, entry, index);
+    } else {
+        let is_read = || users.page(index).flags().contains(PageFlags::UPTODATE);
+        wait_until(memory, current, users, is_read).inspect_err(|_| _ = swap::put_page(memory, current, index))?;
     }
+    Ok((lookup, entry, index))
 }
 
 /// Reads the page at `place`: a use of it.
@@ -245,22 +259,17 @@ fn grab_page_for_write<E: Env>(
     place: Place,
 ) -> Result<(Lookup, u32, u32), PcError> {
     loop {
-        if let Some((entry, index)) = find_get_page(memory, users, place) {
-            if let Err(error) = lock_page(memory, current, users, index) {
-                swap::put_page(memory, current, index);
-                return Err(error);
-            }
-            if users.file(entry).page() == Some(index) {
-                return Ok((Lookup::Hit, entry, index));
-            }
-            // Evicted, moved or truncated while its lock was waited for.
-            swap::unlock_page(memory, index);
-            swap::put_page(memory, current, index);
-            continue;
+        let found = find_or_add(memory, current, users, place, Gfp::__GFP_WRITE, PageFlags::REFERENCED)?;
+        let (lookup, entry, index) = found;
+        if lookup == Lookup::Miss {
+            return Ok(found);
         }
-        let gfp = file_gfp(memory, users, place.object) | Gfp::__GFP_WRITE;
-        if let Some((entry, index)) = add_fresh(memory, current, users, place, gfp, PageFlags::REFERENCED)? {
-            return Ok((Lookup::Miss, entry, index));
+        lock_page(memory, current, users, index).inspect_err(|_| _ = swap::put_page(memory, current, index))?;
+        if users.file(entry).page() == Some(index) {
+            return Ok(found);
         }
+        // Evicted, moved or truncated while its lock was waited for.
+        swap::unlock_page(memory, index);
+        swap::put_page(memory, current, index);
     }
 }

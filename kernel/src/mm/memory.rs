@@ -1,4 +1,5 @@
-//! All memory of a machine: page records, zones, nodes, settings; and [`Env`], through which the world enters.
+//! All memory of a machine: page records, zones, nodes, settings; and [`Env`] (`memory/env.rs`), through which the world
+//! enters.
 //!
 //! There is no static: a [`Memory`] borrows its records from whoever made it, and many can live in one test process. The
 //! allocator never touches the pages that it manages; filling and comparing their content goes through `Env`. Settings
@@ -13,7 +14,6 @@ use core::fmt;
 use super::cpuset_state::CpusetTable;
 use super::kmap_slots::HighMemory;
 use super::kmem_cache::SlabCaches;
-use super::mmu::Mmu;
 use super::node::Node;
 use super::oom_state::OomState;
 use super::page::Pages;
@@ -26,86 +26,17 @@ use crate::addr::{Pfn, PfnRange, PhysAddr};
 use crate::gfp::{Gfp, ZoneTable};
 use crate::mmzone::{MAX_NR_ZONES, MAX_NUMNODES, NR_CPUS, NodeId, NodeMask, ZoneType};
 use crate::quirks::{Quirk, Quirks};
-use crate::sched::{Scheduler, WaitQueue};
+use crate::sched::WaitQueue;
 use crate::sync::{Class, LocalIrq, Pin, SpinLock};
-use crate::task::{Current, TaskTable};
+use crate::task::Current;
 use crate::trace::{Event, Stamp, Tracer};
-use crate::vmstat::{EventCounters, LabEvent, VmEvent, ZoneEvent};
+use crate::vmstat::EventCounters;
 
+mod counters;
+mod env;
 pub mod owner;
 
-use owner::PageOwner;
-
-/// The machine as the allocator needs it. Host and target implement it; so may a test. Its CPUs and threads share it.
-pub trait Env: Sync {
-    /// The CPU that runs the caller.
-    type Irq: LocalIrq;
-    /// Where events go.
-    type Tracer: Tracer;
-
-    /// The CPU that runs the caller.
-    fn irq(&self) -> &Self::Irq;
-
-    /// Runs `work` on every CPU with that CPU's number, and returns when all are done: on the others in an interrupt
-    /// handler, here with interrupts masked. Not from an interrupt handler. Linux: `on_each_cpu`.
-    fn on_each_cpu(&self, work: &(dyn Fn(usize) + Sync)) {
-        let pin = self.irq().pin();
-        work(pin.cpu());
-    }
-
-    /// Where events go.
-    fn tracer(&self) -> &Self::Tracer;
-
-    /// Time since the machine started, in nanoseconds.
-    fn now_ns(&self) -> u64;
-
-    /// Fills `nr_pages` pages at `pfn` with `byte`.
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8);
-
-    /// The first byte of `nr_pages` pages at `pfn` that differs from `byte`: its offset and what it is.
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)>;
-
-    /// Copies the page `from` to the page `to`.
-    fn copy_page(&self, from: Pfn, to: Pfn);
-
-    /// Writes the page `pfn`: `word(n)` is its `n`th word of 8 bytes, lowest byte first.
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64);
-
-    /// Reads the page `pfn`, word by word as [`Env::write_page`] writes it.
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64));
-
-    /// The word of 8 bytes at `addr`, a multiple of 8 in a page that the caller owns, lowest byte first.
-    fn read_word(&self, addr: PhysAddr) -> u64;
-
-    /// Writes what [`Env::read_word`] reads.
-    fn write_word(&self, addr: PhysAddr, word: u64);
-
-    /// The translation tables of the kernel's address space, if the machine has any; else all of RAM is in the linear map,
-    /// and nothing can be mapped elsewhere.
-    fn mmu(&self) -> Option<&dyn Mmu> {
-        None
-    }
-
-    /// Threads.
-    type Sched: Scheduler;
-
-    /// Who runs, and who waits.
-    fn sched(&self) -> &Self::Sched;
-
-    /// Those who own pages.
-    type Owner: PageOwner;
-
-    /// Those who own pages on LRU lists, and movable ones.
-    fn owner(&self) -> &Self::Owner;
-
-    /// Every task.
-    fn tasks(&self) -> &TaskTable;
-
-    /// What the machine calls itself in its device tree, if it has one: the model.
-    fn hardware_name(&self) -> Option<&str> {
-        None
-    }
-}
+pub use env::Env;
 
 /// Why a request needs more than the plain fast path; none applies as a rule, which one load tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -392,57 +323,6 @@ impl<'m, E: Env> Memory<'m, E> {
     fn trace_now(&self, current: &Current<'_>, event: Event) {
         let stamp = Stamp { time: self.env.now_ns(), cpu: current.cpu as u8, pid: u32::from(current.task.pid()) };
         self.env.tracer().record(stamp, event);
-    }
-
-    /// Counts `n` more of `event`. Linux: `count_vm_events`.
-    pub fn count(&self, event: VmEvent, n: u64) {
-        let pin = self.pin();
-        self.events[pin.cpu()].add(event, n);
-    }
-
-    /// Counts `n` more of `event` for the zones of `index`. Linux: `__count_zid_vm_events`.
-    pub fn count_zone(&self, event: ZoneEvent, index: usize, n: u64) {
-        let pin = self.pin();
-        self.events[pin.cpu()].add_zone(event, index, n);
-    }
-
-    /// Counts an event that Linux does not count.
-    pub fn count_lab(&self, event: LabEvent) {
-        self.count_labs([event]);
-    }
-
-    /// Counts events that Linux does not count.
-    #[inline(always)]
-    pub fn count_labs<const N: usize>(&self, events: [LabEvent; N]) {
-        let pin = self.pin();
-        events.iter().for_each(|event| self.events[pin.cpu()].add_lab(*event, 1));
-    }
-
-    /// Sum over all CPUs of an event that Linux does not count.
-    pub fn lab_event(&self, event: LabEvent) -> u64 {
-        self.events.iter().map(|cpu| cpu.get_lab(event)).sum()
-    }
-
-    /// What CPU `cpu` counted.
-    #[inline(always)]
-    pub fn events(&self, cpu: usize) -> &EventCounters {
-        &self.events[cpu]
-    }
-
-    /// Sum over all CPUs of `event`. Linux: `all_vm_events`.
-    pub fn event(&self, event: VmEvent) -> u64 {
-        match event {
-            VmEvent::Pgfree => self.zones.iter().map(Zone::pgfree).sum(),
-            _ => self.events.iter().map(|cpu| cpu.get(event)).sum(),
-        }
-    }
-
-    /// Sum over all CPUs of `event` in the zones of `index`.
-    pub fn zone_event(&self, event: ZoneEvent, index: usize) -> u64 {
-        match event {
-            ZoneEvent::Pgalloc => self.zones.iter().filter(|zone| zone.index == index).map(Zone::pgalloc).sum(),
-            _ => self.events.iter().map(|cpu| cpu.get_zone(event, index)).sum(),
-        }
     }
 }
 

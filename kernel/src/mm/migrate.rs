@@ -320,7 +320,7 @@ fn move_to_new_page<E: Env>(
     Ok(())
 }
 
-/// Marks that move with a page's content; its owner says so with [`migrate_page_states`].
+/// Marks that belong to the content, not to the frame.
 const MOVED: PageFlags = PageFlags::ACTIVE
     .union(PageFlags::REFERENCED)
     .union(PageFlags::DIRTY)

@@ -1,8 +1,9 @@
 //! The entry: requests for pages, and giving them back.
 //!
 //! [`alloc_pages`] and its kin answer the names that Linux drivers use; all end in [`alloc_pages_nodemask`], which
-//! decodes the mask into an [`AllocContext`] and tries the fast path. A page is named by its number; the calls that give
-//! an address (`__get_free_pages` and its kin) give the one in the linear map and so never take highmem.
+//! decodes the mask into an [`AllocContext`], tries the fast path, and goes into the slow one ([`super::slowpath`]) when
+//! that fails. A page is named by its number; the calls that give an address are in `page_alloc/by_address.rs`, those that
+//! follow a memory policy in `page_alloc/policy.rs`.
 //!
 //! Linux: `mm/page_alloc.c`, `__alloc_pages_nodemask`, `include/linux/gfp.h`.
 //! Linux does more: memory cgroups are charged for `__GFP_ACCOUNT`.
@@ -24,15 +25,20 @@ use super::slowpath::{self, Refusal, hurried};
 use super::warn;
 use super::zone::AllocFlags;
 use super::zonelist::Zonelist;
-use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
+use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
 use crate::quirks::Quirk;
 use crate::task::Current;
 use crate::trace::kmem::Kmem;
 
+mod by_address;
 mod policy;
 
+pub use by_address::{
+    alloc_pages_exact, alloc_pages_exact_nid, free_pages_at, free_pages_exact, get_dma_pages, get_free_page,
+    get_free_pages, get_zeroed_page,
+};
 pub use policy::alloc_page_vma;
 
 /// Why there are no pages.
@@ -201,17 +207,8 @@ fn alloc_pages_carefully<E: Env>(
     if gfp.has_bad_zone() {
         report_bad_zone(memory, gfp);
     }
-    let mut ac = AllocContext {
-        gfp,
-        order,
-        highest: memory.zone_table.zone(gfp),
-        migratetype: if memory.has(Hook::MobilityOff) { MigrateType::Unmovable } else { migratetype },
-        zonelist: zonelist_of(memory, node, gfp),
-        nodemask: nodes,
-        preferred_node: node,
-        preferred_zone: 0,
-        classzone: 0,
-    };
+    let migratetype = if memory.has(Hook::MobilityOff) { MigrateType::Unmovable } else { migratetype };
+    let mut ac = AllocContext { nodemask: nodes, ..context(memory, node, gfp, order, migratetype) };
     let cpuset = match memory.has(Hook::Cpusets) {
         true => policy::narrow_to_cpuset(current, &mut ac),
         false => AllocFlags::empty(),
@@ -240,6 +237,28 @@ fn alloc_pages_carefully<E: Env>(
     })
 }
 
+/// What a request near `node` is, before it has chosen the zone that it likes best. Linux: `prepare_alloc_pages`.
+#[inline(always)]
+fn context<'a, E: Env>(
+    memory: &'a Memory<'_, E>,
+    node: NodeId,
+    gfp: Gfp,
+    order: Order,
+    migratetype: MigrateType,
+) -> AllocContext<'a> {
+    AllocContext {
+        gfp,
+        order,
+        highest: memory.zone_table.zone(gfp),
+        migratetype,
+        zonelist: zonelist_of(memory, node, gfp),
+        nodemask: None,
+        preferred_node: node,
+        preferred_zone: 0,
+        classzone: 0,
+    }
+}
+
 /// Reclaims once, as a request with this mask and order would that found nothing; pages freed, or 1 if it may try again
 /// for another reason. Of a bad mask nothing comes.
 ///
@@ -247,24 +266,15 @@ fn alloc_pages_carefully<E: Env>(
 pub fn reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, order: Order) -> u64 {
     let gfp = current.task.scoped(gfp & memory.gfp_allowed());
     let node = memory.cpu_node[current.cpu];
-    let mut ac = AllocContext {
-        gfp,
-        order,
-        highest: memory.zone_table.zone(gfp),
-        migratetype: gfp.migratetype().unwrap_or(MigrateType::Unmovable),
-        zonelist: zonelist_of(memory, node, gfp),
-        nodemask: None,
-        preferred_node: node,
-        preferred_zone: 0,
-        classzone: 0,
-    };
+    let mut ac = context(memory, node, gfp, order, gfp.migratetype().unwrap_or(MigrateType::Unmovable));
     if ac.prefer(memory).is_none() {
         return 0;
     }
     slowpath::perform_reclaim(memory, current, &ac)
 }
 
-/// The fast path: no reserve below Low is touched, nothing waits. Linux: `prepare_alloc_pages`, `finalise_ac`.
+/// The fast path: no reserve below Low is touched, nothing waits. Linux: `finalise_ac`, and the first attempt of
+/// `__alloc_pages_nodemask`.
 #[inline(always)]
 fn first_attempt<E: Env>(
     memory: &Memory<'_, E>,
@@ -363,70 +373,6 @@ pub fn free_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, pfn: Pfn
     free_pages(memory, current, pfn, 0)
 }
 
-/// 2^`order` pages by their address in the linear map, so never highmem. Linux: `__get_free_pages`.
-///
-/// # Errors
-///
-/// As [`alloc_pages`].
-pub fn get_free_pages<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    gfp: Gfp,
-    order: u32,
-) -> Result<PhysAddr, AllocError> {
-    alloc_pages(memory, current, gfp - Gfp::__GFP_HIGHMEM, order).map(Pfn::addr)
-}
-
-/// One page by its address. Linux: `__get_free_page`.
-///
-/// # Errors
-///
-/// As [`alloc_pages`].
-pub fn get_free_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp) -> Result<PhysAddr, AllocError> {
-    get_free_pages(memory, current, gfp, 0)
-}
-
-/// One page full of zeros by its address. Linux: `get_zeroed_page`.
-///
-/// # Errors
-///
-/// As [`alloc_pages`].
-pub fn get_zeroed_page<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    gfp: Gfp,
-) -> Result<PhysAddr, AllocError> {
-    get_free_pages(memory, current, gfp | Gfp::__GFP_ZERO, 0)
-}
-
-/// 2^`order` pages for devices with few address bits, by their address. Linux: `__get_dma_pages`.
-///
-/// # Errors
-///
-/// As [`alloc_pages`].
-pub fn get_dma_pages<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    gfp: Gfp,
-    order: u32,
-) -> Result<PhysAddr, AllocError> {
-    get_free_pages(memory, current, gfp | Gfp::GFP_DMA, order)
-}
-
-/// Gives back what [`get_free_pages`] gave. Linux: `free_pages`.
-///
-/// # Errors
-///
-/// As [`free_pages`].
-pub fn free_pages_at<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    addr: PhysAddr,
-    order: u32,
-) -> Result<bool, FreeError> {
-    free_pages(memory, current, addr.pfn(), order)
-}
-
 /// Makes each page of an allocated block a page of its own, with one reference. Linux: `split_page`.
 ///
 /// # Panics
@@ -442,58 +388,4 @@ pub fn split_page<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, order: Order) {
         memory.pages.at(index + page).set_state(single);
         memory.page_owners.copy(index, index + page);
     }
-}
-
-/// `bytes` rounded up to pages, in a row; what the power of two has beyond that goes back at once.
-///
-/// # Errors
-///
-/// As [`alloc_pages`], and for a size above 4 MiB. Linux: `alloc_pages_exact`.
-pub fn alloc_pages_exact<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    bytes: u64,
-    gfp: Gfp,
-) -> Result<PhysAddr, AllocError> {
-    alloc_pages_exact_nid(memory, current, memory.cpu_node[current.cpu], bytes, gfp)
-}
-
-/// [`alloc_pages_exact`] near `node`. Linux: `alloc_pages_exact_nid`.
-///
-/// # Errors
-///
-/// As [`alloc_pages_exact`].
-pub fn alloc_pages_exact_nid<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    node: NodeId,
-    bytes: u64,
-    gfp: Gfp,
-) -> Result<PhysAddr, AllocError> {
-    let order = Order::for_bytes(bytes).ok_or(AllocError::OrderTooHigh(crate::addr::get_order(bytes)))?;
-    let gfp = gfp - Gfp::__GFP_HIGHMEM - Gfp::__GFP_COMP;
-    let pfn = alloc_pages_node(memory, current, Some(node), gfp, order.get())?;
-    split_page(memory, pfn, order);
-    for page in bytes.div_ceil(PAGE_SIZE)..order.nr_pages() {
-        free_page(memory, current, pfn.add(page)).expect("a page that was just split off");
-    }
-    Ok(pfn.addr())
-}
-
-/// Gives back what [`alloc_pages_exact`] gave for `bytes`, page by page; how many pages became free.
-///
-/// # Errors
-///
-/// As [`free_pages`], at the first page that is not allocated.
-pub fn free_pages_exact<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    addr: PhysAddr,
-    bytes: u64,
-) -> Result<u64, FreeError> {
-    let mut freed = 0;
-    for page in 0..bytes.div_ceil(PAGE_SIZE) {
-        freed += u64::from(free_page(memory, current, addr.pfn().add(page))?);
-    }
-    Ok(freed)
 }

@@ -12,6 +12,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 use super::handles;
 use super::highmem;
 use super::memory::{Env, Memory};
+use super::migrate::migrate_page_states;
 use super::owner::MigrateError;
 use super::page::PageFlags;
 use super::page_wait::wait_on_page_writeback;
@@ -21,17 +22,6 @@ use super::users::{PageUser, Users, add_node_stat, add_zone_stat};
 use crate::reclaim_types::MigrateMode;
 use crate::task::Current;
 use crate::vmstat::{NodeStat, ZoneStat};
-
-/// Marks that belong to the content, not to the frame.
-const MOVED: PageFlags = PageFlags::REFERENCED
-    .union(PageFlags::UPTODATE)
-    .union(PageFlags::ACTIVE)
-    .union(PageFlags::UNEVICTABLE)
-    .union(PageFlags::WORKINGSET)
-    .union(PageFlags::DIRTY)
-    .union(PageFlags::SWAPBACKED)
-    .union(PageFlags::SWAPCACHE)
-    .union(PageFlags::MOVABLE);
 
 /// Moves content and identity of the page `from` to the page `to`; see [`super::owner::PageOwner::migrate`].
 pub(super) fn migrate<E: Env>(
@@ -57,7 +47,7 @@ pub(super) fn migrate<E: Env>(
         highmem::copy_page(memory, memory.pages.pfn(from), memory.pages.pfn(to));
         move_counts(memory, users, user, from, to);
         users.page(to).get(owned);
-        users.page(to).set_flags(users.page(from).clear_flags(MOVED));
+        migrate_page_states(memory, from, to);
         users.set_user(to, user);
         match user {
             PageUser::File(entry) => users.file(entry).set_slot(Slot::Page(to)),

@@ -5,6 +5,10 @@ use core::cell::RefCell;
 use core::fmt::Write;
 use std::collections::BTreeMap;
 
+mod owned_env;
+
+pub use owned_env::OwnedEnv;
+
 pub use crate::host::{HostEnv, HostMachine, garbage_records};
 
 use crate::addr::{Order, Pfn};

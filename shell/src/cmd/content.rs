@@ -184,6 +184,18 @@ fn check_mapped<M: Machine>(call: &mut Call<'_, '_, M>, content: Content, range:
     }
 }
 
+/// What the first word names, if all of it has an address; or why not, which was said.
+fn mapped_content<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Result<Result<Content, Status>, Trouble<'a>> {
+    let content = match content(call)? {
+        Ok(content) => content,
+        refused => return Ok(refused),
+    };
+    Ok(match check_mapped(call, content, 0..content.len())? {
+        Status::DONE => Ok(content),
+        refused => Err(refused),
+    })
+}
+
 /// The words that `bytes` bytes at `at` touch: where each is, and which of its bits are touched.
 fn words(at: VirtAddr, bytes: u64) -> impl Iterator<Item = (VirtAddr, u64)> {
     let end = at.0 + bytes;
@@ -251,14 +263,10 @@ fn run_poke<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn run_fill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let byte = byte(call, 1)?;
-    let content = match content(call)? {
+    let content = match mapped_content(call)? {
         Ok(content) => content,
         Err(status) => return Ok(status),
     };
-    match check_mapped(call, content, 0..content.len())? {
-        Status::DONE => {}
-        refused => return Ok(refused),
-    }
     let status = write(call, content, 0..content.len(), byte)?;
     writeln!(call, "filled {} bytes with {byte:#04x}", content.len())?;
     Ok(status)
@@ -266,14 +274,10 @@ fn run_fill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn run_verify<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let expected = byte(call, 1)?;
-    let content = match content(call)? {
+    let content = match mapped_content(call)? {
         Ok(content) => content,
         Err(status) => return Ok(status),
     };
-    match check_mapped(call, content, 0..content.len())? {
-        Status::DONE => {}
-        refused => return Ok(refused),
-    }
     let memory = call.shell.machine.memory();
     let full = u64::from_le_bytes([expected; 8]);
     for (offset, bytes) in content.pieces(0..content.len()) {

@@ -229,3 +229,36 @@ impl<'ast> Visit<'ast> for Imports {
         self.module.pop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FLOORS;
+
+    /// What follows the line "```text" in the header of the kernel's root, up to the end of the picture.
+    fn picture() -> String {
+        let root = include_str!("../../../kernel/src/lib.rs");
+        let lines = root.lines().skip_while(|line| !line.ends_with("```text")).skip(1);
+        let lines = lines.take_while(|line| !line.ends_with("```"));
+        lines.map(|line| line.trim_start_matches("//!").to_owned() + "\n").collect()
+    }
+
+    #[test]
+    fn the_picture_in_the_kernels_root_is_the_list() {
+        let picture = picture();
+        let mut rest = picture.as_str();
+        for (floor, modules) in FLOORS {
+            rest = rest.trim_start().strip_prefix(floor).unwrap_or_else(|| panic!("{floor} is not next: {rest}"));
+            let mut folder = "";
+            for module in *modules {
+                let (inside, name) = module.rsplit_once("::").unwrap_or(("", module));
+                rest = rest.trim_start_matches([' ', ',', ';', '\n']);
+                if inside != folder && !inside.is_empty() {
+                    rest = rest.strip_prefix(&format!("{inside}: ")).unwrap_or_else(|| panic!("{inside}: {rest}"));
+                }
+                folder = inside;
+                rest = rest.strip_prefix(name).unwrap_or_else(|| panic!("{module} is not next: {rest}"));
+            }
+        }
+        assert_eq!(rest.trim(), "");
+    }
+}

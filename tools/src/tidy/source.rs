@@ -79,7 +79,7 @@ pub fn line_of(token: &TokenTree) -> usize {
 /// Whether a path says that all of the file is test code, or what only tests and host programs use.
 fn is_test_file(path: &str) -> bool {
     ["tests.rs", "/testing.rs", "kernel/src/host.rs"].iter().any(|end| path.ends_with(end))
-        || ["/tests/", "kernel/src/host/"].iter().any(|inside| path.contains(inside))
+        || ["/tests/", "/testing/", "kernel/src/host/"].iter().any(|inside| path.contains(inside))
 }
 
 /// Lists a stream's tokens in order.

@@ -105,13 +105,17 @@ pub struct Mismatch {
     pub expected: u64,
 }
 
-/// Those who own pages.
+/// Those who own pages. Unanswered, a question is answered as by somebody who owns none, and no shrinker.
 pub trait PageOwner {
     /// Takes note of who used the page through a mapping, and starts afresh. The page need not be locked.
-    fn referenced(&self, index: u32) -> References;
+    fn referenced(&self, _index: u32) -> References {
+        References::default()
+    }
 
     /// Mappings of the page. Linux: `page_mapcount`.
-    fn mapcount(&self, index: u32) -> u32;
+    fn mapcount(&self, _index: u32) -> u32 {
+        0
+    }
 
     /// Whether somebody locked the page into memory, so that it must stay. The page need not be locked. Linux: `PageMlocked`.
     fn is_mlocked(&self, _index: u32) -> bool {
@@ -121,10 +125,14 @@ pub trait PageOwner {
     /// Takes every mapping of the page away, and the references that they hold; whether that was possible.
     ///
     /// Linux: `try_to_unmap`.
-    fn unmap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool;
+    fn unmap<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>, _index: u32) -> bool {
+        false
+    }
 
     /// Whether anonymous pages can go anywhere.
-    fn swap_space(&self) -> SwapSpace;
+    fn swap_space(&self) -> SwapSpace {
+        SwapSpace::default()
+    }
 
     /// What of it is in memory, too, for reports.
     fn swap_cache(&self) -> SwapCache {
@@ -133,33 +141,45 @@ pub trait PageOwner {
 
     /// Gives an anonymous page a slot: it becomes a dirty page of the swap cache, whose reference is added. Whether there
     /// was a slot. Linux: `add_to_swap`.
-    fn add_to_swap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool;
+    fn add_to_swap<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>, _index: u32) -> bool {
+        false
+    }
 
     /// Takes the slot of a page of the swap cache back, for the page stays. Linux: `try_to_free_swap`.
-    fn free_swap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool;
+    fn free_swap<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>, _index: u32) -> bool {
+        false
+    }
 
     /// Clears the dirty mark and starts to write the page, as reclaim wants it. Unlocks the page when it returns
     /// [`Pageout::Submitted`]. Linux: `pageout`, `->writepage`.
-    fn writepage<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> Pageout;
+    fn writepage<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>, _index: u32) -> Pageout {
+        Pageout::Activate
+    }
 
     /// Whether the device behind the page has more writes queued than it likes. Linux: `inode_write_congested`.
-    fn is_congested(&self, index: u32) -> bool;
+    fn is_congested(&self, _index: u32) -> bool {
+        false
+    }
 
     /// Whether any device has. Linux: `nr_wb_congested`.
-    fn any_congested(&self) -> bool;
+    fn any_congested(&self) -> bool {
+        false
+    }
 
     /// Forgets a clean page that nobody but its cache and the caller refers to; drops the cache's reference, and leaves
     /// `shadow` in the place of a file's page. Whether nobody else came. Linux: `__remove_mapping`.
     fn remove_mapping<E: Env>(
         &self,
-        memory: &Memory<'_, E>,
-        current: &Current<'_>,
-        index: u32,
-        shadow: Option<u64>,
-    ) -> bool;
+        _memory: &Memory<'_, E>,
+        _current: &Current<'_>,
+        _index: u32,
+        _shadow: Option<u64>,
+    ) -> bool {
+        false
+    }
 
     /// Asks the flusher to write dirty pages. Linux: `wakeup_flusher_threads(WB_REASON_VMSCAN)`.
-    fn wake_flusher<E: Env>(&self, memory: &Memory<'_, E>);
+    fn wake_flusher<E: Env>(&self, _memory: &Memory<'_, E>) {}
 
     /// How often the flusher looks for old pages has changed.
     fn writeback_interval_changed<E: Env>(&self, _memory: &Memory<'_, E>) {}
@@ -169,10 +189,12 @@ pub trait PageOwner {
 
     /// Takes a movable page that is on no LRU list out of its owner's hands, until it is migrated or put back; whether it
     /// was there. The page is not locked. Linux: `isolate_movable_page`.
-    fn isolate_movable(&self, index: u32) -> bool;
+    fn isolate_movable(&self, _index: u32) -> bool {
+        false
+    }
 
     /// Undoes [`PageOwner::isolate_movable`]. Linux: `putback_movable_page`.
-    fn putback_movable(&self, index: u32);
+    fn putback_movable(&self, _index: u32) {}
 
     /// Moves content and identity of the page `from` to the fresh page `to`, both locked: copies the bytes, the marks
     /// that belong to the content, and makes everybody who knew `from` know `to`. The owner's references move along.
@@ -182,15 +204,19 @@ pub trait PageOwner {
     /// When somebody else refers to `from`, or `mode` forbids what it takes. Nothing changed then. Linux: `migrate_page`.
     fn migrate<E: Env>(
         &self,
-        memory: &Memory<'_, E>,
-        current: &Current<'_>,
-        from: u32,
-        to: u32,
-        mode: MigrateMode,
-    ) -> Result<(), MigrateError>;
+        _memory: &Memory<'_, E>,
+        _current: &Current<'_>,
+        _from: u32,
+        _to: u32,
+        _mode: MigrateMode,
+    ) -> Result<(), MigrateError> {
+        Err(MigrateError::Busy)
+    }
 
     /// Drops all anonymous memory of a task that dies; how many pages. Linux: `__oom_reap_task_mm`.
-    fn reap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, victim: &Task) -> u64;
+    fn reap<E: Env>(&self, _memory: &Memory<'_, E>, _current: &Current<'_>, _victim: &Task) -> u64 {
+        0
+    }
 
     /// Drops everything that a task has mapped, for it exits; how many pages. Linux: `exit_mmap`.
     fn exit_mmap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, task: &Task) -> u64 {
@@ -198,117 +224,38 @@ pub trait PageOwner {
     }
 
     /// The shrinkers, in the order in which they are asked.
-    fn shrinkers(&self) -> &[Shrinker];
+    fn shrinkers(&self) -> &[Shrinker] {
+        &[]
+    }
 
     /// Objects that the shrinker at `which` could free. Linux: `count_objects`.
-    fn count_objects(&self, which: usize) -> u64;
+    fn count_objects(&self, _which: usize) -> u64 {
+        0
+    }
 
     /// Looks at up to `nr` objects of the shrinker at `which` and frees what it can. Linux: `scan_objects`.
     fn scan_objects<E: Env>(
         &self,
-        memory: &Memory<'_, E>,
-        current: &Current<'_>,
-        which: usize,
-        nr: u64,
-        gfp: Gfp,
-    ) -> Shrunk;
+        _memory: &Memory<'_, E>,
+        _current: &Current<'_>,
+        _which: usize,
+        _nr: u64,
+        _gfp: Gfp,
+    ) -> Shrunk {
+        Shrunk::Stop
+    }
 
     /// Calls `report` for everything in which the owner's tables, its pages and the counters differ. The machine must be
     /// at rest.
     fn audit<E: Env>(&self, _memory: &Memory<'_, E>, _report: &mut dyn FnMut(Mismatch)) {}
 
     /// Work put off by the shrinker at `which`: takes it, and leaves `0`. Linux: `nr_deferred`.
-    fn take_deferred(&self, which: usize) -> u64;
+    fn take_deferred(&self, _which: usize) -> u64 {
+        0
+    }
 
     /// Puts off work of the shrinker at `which`; how much there is then.
-    fn add_deferred(&self, which: usize, nr: u64) -> u64;
-}
-
-/// Owns nothing: for machines on which no page is on an LRU list or movable.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoOwner;
-
-impl PageOwner for NoOwner {
-    fn referenced(&self, _: u32) -> References {
-        References::default()
-    }
-
-    fn mapcount(&self, _: u32) -> u32 {
-        0
-    }
-
-    fn unmap<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32) -> bool {
-        false
-    }
-
-    fn swap_space(&self) -> SwapSpace {
-        SwapSpace::default()
-    }
-
-    fn add_to_swap<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32) -> bool {
-        false
-    }
-
-    fn free_swap<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32) -> bool {
-        false
-    }
-
-    fn writepage<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32) -> Pageout {
-        Pageout::Activate
-    }
-
-    fn is_congested(&self, _: u32) -> bool {
-        false
-    }
-
-    fn any_congested(&self) -> bool {
-        false
-    }
-
-    fn remove_mapping<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32, _: Option<u64>) -> bool {
-        false
-    }
-
-    fn wake_flusher<E: Env>(&self, _: &Memory<'_, E>) {}
-
-    fn isolate_movable(&self, _: u32) -> bool {
-        false
-    }
-
-    fn putback_movable(&self, _: u32) {}
-
-    fn migrate<E: Env>(
-        &self,
-        _: &Memory<'_, E>,
-        _: &Current<'_>,
-        _: u32,
-        _: u32,
-        _: MigrateMode,
-    ) -> Result<(), MigrateError> {
-        Err(MigrateError::Busy)
-    }
-
-    fn reap<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: &Task) -> u64 {
-        0
-    }
-
-    fn shrinkers(&self) -> &[Shrinker] {
-        &[]
-    }
-
-    fn count_objects(&self, _: usize) -> u64 {
-        0
-    }
-
-    fn scan_objects<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: usize, _: u64, _: Gfp) -> Shrunk {
-        Shrunk::Stop
-    }
-
-    fn take_deferred(&self, _: usize) -> u64 {
-        0
-    }
-
-    fn add_deferred(&self, _: usize, _: u64) -> u64 {
+    fn add_deferred(&self, _which: usize, _nr: u64) -> u64 {
         0
     }
 }

@@ -9,6 +9,7 @@ mod scanners;
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::mm::compaction;
+use crate::mm::memory::Env;
 use crate::mm::memory::Hook;
 use crate::mm::page::PageFlags;
 use crate::mmzone::NodeId;
@@ -179,10 +180,10 @@ fn a_task_that_must_die_gives_up() {
 fn work_that_is_called_off_ends() {
     let machine = machine();
     let lab = MovableLab::scattered(&machine);
-    lab.memory.env.threads().set_interrupted(true);
+    lab.memory.env.sched().set_interrupted(true);
     compaction::compact_nodes(&lab.memory, &lab.current());
     assert_eq!(lab.count(VmEvent::PgmigrateSuccess), 0);
-    lab.memory.env.threads().set_interrupted(false);
+    lab.memory.env.sched().set_interrupted(false);
     lab.assert_intact();
 }
 

@@ -107,7 +107,7 @@ fn run_kswapd(lab: &Lab<'_>) -> (BTreeMap<u32, u64>, VmstatDiff) {
             lab.node().kswapd.daemon.freeze();
             beside(lab, &[KSWAPD], |_| {
                 assert!(lab.node().kswapd.daemon.run(lab.memory.env.sched()));
-                lab.memory.env.threads().settle();
+                lab.memory.env.sched().settle();
                 assert!(lab.node().kswapd.daemon.is_asleep());
             });
         });
@@ -202,7 +202,7 @@ fn t36_a_user_waits_for_kswapd_and_then_reclaims() {
     let throttled = || lab.memory.event(VmEvent::PgscanDirectThrottle);
     beside(&lab, &[KSWAPD], |scope| {
         let user = lab.tasks().spawn("U", TaskKind::User).unwrap();
-        lab.memory.env.threads().spawn(scope, || {
+        lab.memory.env.sched().spawn(scope, || {
             let page: Result<Pfn, AllocError> = ask(&lab, &lab.acting_as(user), Gfp::GFP_KERNEL);
             *free.lock().unwrap() = lab.nr_free();
             *answer.lock().unwrap() = Some(page.is_ok());
@@ -211,7 +211,7 @@ fn t36_a_user_waits_for_kswapd_and_then_reclaims() {
         assert_eq!((throttled(), stalls_and_kills(&lab).0, lab.nr_free()), (1, 0, 100));
         assert!(answer.lock().unwrap().is_none() && lab.node().pfmemalloc_wait.is_active());
         assert!(lab.node().kswapd.daemon.run(lab.memory.env.sched()));
-        lab.memory.env.threads().settle();
+        lab.memory.env.sched().settle();
     });
     assert_eq!(*answer.lock().unwrap(), Some(true));
     assert!(*free.lock().unwrap() > 128);
@@ -225,9 +225,9 @@ fn request(clean: u32, kind: TaskKind, gfp: Gfp, failures: u32) -> (u64, u64, bo
     let lab = too_low(&machine, clean);
     let task = lab.tasks().spawn("U", kind).unwrap();
     lab.node().kswapd.failures.store(failures, Relaxed);
-    let start = lab.memory.env.threads().advance(0);
+    let start = lab.memory.env.sched().advance(0);
     let page = ask(&lab, &lab.acting_as(task), gfp);
-    let ticks = (lab.memory.env.threads().advance(0) - start) / JIFFY_NS;
+    let ticks = (lab.memory.env.sched().advance(0) - start) / JIFFY_NS;
     assert_eq!(stalls_and_kills(&lab).1, 0);
     (lab.memory.event(VmEvent::PgscanDirectThrottle), ticks, page.is_ok())
 }

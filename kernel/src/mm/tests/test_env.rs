@@ -6,94 +6,27 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use crate::addr::{Pfn, PhysAddr};
 use crate::gfp::Gfp;
-use crate::host::{HostEnv, HostMachine, HostThreads, RING_EVENTS};
 use crate::mm::lru::lru_of;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::node::Node;
-use crate::mm::owner::{MigrateError, PageOwner, Pageout, References, Shrinker, Shrunk, SwapSpace};
+use crate::mm::owner::{PageOwner, Pageout, References, Shrinker, Shrunk, SwapSpace};
 use crate::mm::page::{Page, PageFlags};
 use crate::mm::page_alloc;
 use crate::mm::pcp::PcpLimits;
 use crate::mm::raw;
 use crate::mm::swap;
-use crate::mm::testing::{MIB, context};
+use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context};
 use crate::mm::vmscan;
 use crate::mm::zone::Zone;
 use crate::mmzone::NodeId;
-use crate::reclaim_types::{LruList, MigrateMode};
-use crate::sync::HostCpu;
-use crate::task::{Current, Task, TaskKind, TaskTable};
-use crate::trace::Ring;
+use crate::reclaim_types::LruList;
+use crate::task::{Current, Task, TaskKind};
 use crate::trace::vmscan::ShrinkerName;
 use crate::vmstat::{NodeStat, VmEvent};
 
-/// The host's world, with pages that belong to the test.
-#[derive(Default)]
-pub struct TestEnv {
-    host: HostEnv<'static>,
-    owner: TestOwner,
-}
-
-impl Env for TestEnv {
-    type Irq = HostCpu;
-    type Tracer = Ring<RING_EVENTS>;
-    type Sched = HostThreads;
-    type Owner = TestOwner;
-
-    fn irq(&self) -> &HostCpu {
-        self.host.irq()
-    }
-
-    fn tracer(&self) -> &Ring<RING_EVENTS> {
-        self.host.tracer()
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.host.now_ns()
-    }
-
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.host.fill_pages(pfn, nr_pages, byte);
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.host.first_other(pfn, nr_pages, byte)
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        self.host.copy_page(from, to);
-    }
-
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
-        self.host.write_page(pfn, word);
-    }
-
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
-        self.host.read_page(pfn, word);
-    }
-
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        self.host.read_word(addr)
-    }
-
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        self.host.write_word(addr, word);
-    }
-
-    fn sched(&self) -> &HostThreads {
-        self.host.sched()
-    }
-
-    fn owner(&self) -> &TestOwner {
-        &self.owner
-    }
-
-    fn tasks(&self) -> &TaskTable {
-        self.host.tasks()
-    }
-}
+/// A host program's world with pages that belong to the test.
+pub type TestEnv = OwnedEnv<HostEnv<'static>, TestOwner>;
 
 /// Who maps a page, and how; each mapping holds a reference.
 #[derive(Clone, Copy, Default)]
@@ -247,27 +180,6 @@ impl PageOwner for TestOwner {
 
     fn wake_flusher<E: Env>(&self, _: &Memory<'_, E>) {
         self.flusher_wakes.fetch_add(1, Relaxed);
-    }
-
-    fn isolate_movable(&self, _: u32) -> bool {
-        false
-    }
-
-    fn putback_movable(&self, _: u32) {}
-
-    fn migrate<E: Env>(
-        &self,
-        _: &Memory<'_, E>,
-        _: &Current<'_>,
-        _: u32,
-        _: u32,
-        _: MigrateMode,
-    ) -> Result<(), MigrateError> {
-        Err(MigrateError::Busy)
-    }
-
-    fn reap<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: &Task) -> u64 {
-        0
     }
 
     fn shrinkers(&self) -> &[Shrinker] {

@@ -2,16 +2,11 @@
 
 use crate::sync::atomic::Ordering::Relaxed;
 
-use crate::gfp::Gfp;
-use crate::mm::anon;
-use crate::mm::fault::{self, Fault};
 use crate::mm::filemap::{self, Lookup};
-use crate::mm::handles;
 use crate::mm::memory::Env;
 use crate::mm::mmap;
-use crate::mm::owner::{MigrateError, PageOwner, Pageout};
+use crate::mm::owner::PageOwner;
 use crate::mm::page::PageFlags;
-use crate::mm::page_alloc;
 use crate::mm::page_io;
 use crate::mm::pagecache::{self, find_get_page};
 use crate::mm::pc_error::PcError;
@@ -26,10 +21,12 @@ use crate::mm::verify as ledger;
 use crate::mm::workingset;
 use crate::mm::writeback;
 use crate::mmzone::NodeId;
-use crate::reclaim_types::MigrateMode;
 use crate::sched::{HZ, JIFFY_NS};
 use crate::task::{Current, TaskKind};
 use crate::vmstat::{LabEvent, NodeStat, VmEvent, ZoneStat};
+
+mod anonymous;
+mod moving;
 
 pub fn users<'l>(lab: &'l Lab<'_>) -> &'l Users<'l> {
     lab.memory.env.owner()
@@ -84,31 +81,13 @@ fn node(lab: &Lab<'_>, stat: NodeStat) -> u64 {
     lab.memory.node(NodeId(0)).stat(stat)
 }
 
-/// Moves the page at `from` as migration does, to a fresh one.
-fn migrate(lab: &Lab<'_>, from: u32, mode: MigrateMode) -> Result<u32, MigrateError> {
-    let (memory, current) = (&lab.memory, lab.current());
-    let lru = memory.pages.at(from).flags().contains(PageFlags::LRU);
-    assert!(if lru { swap::isolate_lru_page(memory, from) } else { memory.pages.at(from).get_unless_zero() });
-    if !lru {
-        assert!(users(lab).isolate_movable(from));
-    }
-    assert!(memory.pages.at(from).try_lock());
-    let to = memory.pages.index(page_alloc::alloc_page(memory, &current, Gfp::GFP_HIGHUSER_MOVABLE).unwrap());
-    assert!(memory.pages.at(to).try_lock());
-    let moved = users(lab).migrate(memory, &current, from, to, mode);
-    swap::unlock_page(memory, from);
-    swap::unlock_page(memory, to);
-    let (gone, kept) = if moved.is_ok() { (from, to) } else { (to, from) };
-    assert!(swap::put_page(memory, &current, gone), "the page that is not needed is free");
-    if lru {
-        swap::putback_lru_page(memory, &current, kept);
-    } else {
-        if moved.is_err() {
-            users(lab).putback_movable(kept);
-        }
-        swap::put_page(memory, &current, kept);
-    }
-    moved.map(|()| to)
+/// The record index of the only anonymous page of memory whose task wrote it at `vpn`.
+fn anon_page(lab: &Lab<'_>, vpn: u32) -> u32 {
+    let owner = users(lab);
+    let is_it = |index: &u32| matches!(owner.anon_of(*index), Some((_, at)) if at == vpn);
+    let is_anon =
+        |index: &u32| lab.memory.blocks.state_of(&lab.memory.pages, *index).flags().contains(PageFlags::SWAPBACKED);
+    (0..lab.memory.span().nr_pages() as u32).filter(is_anon).find(is_it).expect("a page in memory")
 }
 
 #[test]
@@ -373,144 +352,5 @@ fn full_tables_say_which_and_how_large() {
     assert_eq!(pagecache::check_place(64, 0).unwrap_err().to_string(), "files are numbered 0 to 63, there is no 64");
     let slots = swapfile::swapon(&lab.memory, users(&lab), 5000).unwrap_err();
     assert_eq!(slots.to_string(), "the table of swap slots is full: it has 4096 entries");
-    lab.assert_sound();
-}
-
-/// Writes an anonymous page to its slot as reclaim does, and evicts it.
-fn swap_out(lab: &Lab<'_>, vpn: u32) -> u32 {
-    let (memory, current) = (&lab.memory, lab.current());
-    let index = anon_page(lab, vpn);
-    assert!(swap::isolate_lru_page(memory, index) && memory.pages.at(index).try_lock());
-    let cached = memory.pages.at(index).flags().contains(PageFlags::SWAPCACHE);
-    assert!(cached || users(lab).add_to_swap(memory, &current, index));
-    assert!(users(lab).unmap(memory, &current, index));
-    if memory.pages.at(index).flags().contains(PageFlags::DIRTY) {
-        assert_eq!(users(lab).writepage(memory, &current, index), Pageout::Submitted);
-        assert_eq!(pass(lab, 6), 1);
-        assert!(memory.pages.at(index).try_lock());
-    }
-    assert!(users(lab).remove_mapping(memory, &current, index, None));
-    swap::unlock_page(memory, index);
-    memory.pages.at(index).clear_flags(PageFlags::ACTIVE);
-    assert!(swap::put_page(memory, &current, index));
-    index
-}
-
-/// The record index of the only anonymous page of memory whose task wrote it at `vpn`.
-fn anon_page(lab: &Lab<'_>, vpn: u32) -> u32 {
-    let owner = users(lab);
-    let is_it = |index: &u32| matches!(owner.anon_of(*index), Some((_, at)) if at == vpn);
-    let is_anon =
-        |index: &u32| lab.memory.blocks.state_of(&lab.memory.pages, *index).flags().contains(PageFlags::SWAPBACKED);
-    (0..lab.memory.span().nr_pages() as u32).filter(is_anon).find(is_it).expect("a page in memory")
-}
-
-#[test]
-fn an_anonymous_page_comes_back_from_its_slot_as_it_was() {
-    let machine = board_16m("");
-    let lab = Lab::new(&machine);
-    let (memory, current, task) = (&lab.memory, lab.current(), lab.tasks().init());
-    swapfile::swapon(memory, users(&lab), 8).unwrap();
-    assert_eq!(anon::populate(memory, &current, users(&lab), 3).first, 0);
-    assert_eq!(anon::populate(memory, &current, users(&lab), 1).first, 3);
-    assert_eq!(fault::write(memory, &current, users(&lab), 2), Ok(2));
-    let rss = || [&task.mm.anon_rss, &task.mm.swapents, &task.mm.total_vm].map(|count| count.load(Relaxed));
-    assert_eq!((rss(), node(&lab, NodeStat::NrActiveAnon)), ([4, 0, 4], 4));
-    swap_out(&lab, 2);
-    assert_eq!((rss(), node(&lab, NodeStat::NrAnonPages)), ([3, 1, 4], 3));
-    assert_eq!(anon::check(memory, &current, users(&lab), task).lost, 0);
-    assert_eq!(fault::touch(memory, &current, users(&lab), 2), Ok(Fault::Major));
-    assert_eq!((rss(), fault::touch(memory, &current, users(&lab), 2)), ([4, 0, 4], Ok(Fault::None)));
-    // Its slot is still good, until it is written again.
-    let writes = memory.event(VmEvent::Pswpout);
-    swap_out(&lab, 2);
-    assert_eq!(memory.event(VmEvent::Pswpout), writes);
-    assert_eq!(fault::write(memory, &current, users(&lab), 2), Ok(3));
-    swap_out(&lab, 2);
-    assert_eq!(memory.event(VmEvent::Pswpout), writes + 1);
-    assert_eq!(anon::check(memory, &current, users(&lab), task).lost, 0);
-    assert_eq!(users(&lab).swap_cache().pages, 0);
-
-    assert_eq!(anon::free_all(memory, &current, users(&lab), task), 3);
-    assert_eq!((rss(), users(&lab).swap_space().free), ([0, 0, 0], 8));
-    assert_eq!([NodeStat::NrAnonPages, NodeStat::NrFilePages].map(|stat| node(&lab, stat)), [0, 0]);
-    lab.assert_sound();
-}
-
-#[test]
-fn an_anonymous_page_that_is_dropped_is_found_out() {
-    let machine = board_16m("");
-    let lab = Lab::new(&machine);
-    let (memory, current, task) = (&lab.memory, lab.current(), lab.tasks().init());
-    swapfile::swapon(memory, users(&lab), 8).unwrap();
-    anon::populate(memory, &current, users(&lab), 1);
-    swap_out(&lab, 0);
-    fault::write(memory, &current, users(&lab), 0).unwrap();
-    let index = anon_page(&lab, 0);
-    memory.pages.at(index).clear_flags(PageFlags::DIRTY);
-    swap_out(&lab, 0);
-    assert_eq!(anon::check(memory, &current, users(&lab), task).lost, 1);
-}
-
-#[test]
-fn a_page_is_the_same_wherever_it_moves() {
-    let machine = board_16m("");
-    let lab = Lab::new(&machine);
-    let (memory, current) = (&lab.memory, lab.current());
-    let at = place(1, 1);
-    write(&lab, at, 5);
-    mmap::map(memory, &current, users(&lab), at, false).unwrap();
-    let to = migrate(&lab, page(&lab, at), MigrateMode::Async).unwrap();
-    assert_eq!((page(&lab, at), users(&lab).mapcount(to), memory.pages.at(to).state().count()), (to, 1, 2));
-    assert!(flags(&lab, at).contains(PageFlags::DIRTY | PageFlags::LRU));
-    writeback::write_dirty(memory, &current, users(&lab), writeback::Reason::All);
-    assert_eq!(migrate(&lab, to, MigrateMode::SyncLight), Err(MigrateError::Busy), "under writeback");
-    assert!(migrate(&lab, to, MigrateMode::Sync).is_ok(), "waits until it is written");
-    pins::pin(memory, users(&lab), at).unwrap();
-    assert_eq!(migrate(&lab, page(&lab, at), MigrateMode::Sync), Err(MigrateError::Again), "pinned");
-    pins::unpin(memory, &current, users(&lab), at).unwrap();
-
-    anon::populate(memory, &current, users(&lab), 1);
-    let to = migrate(&lab, anon_page(&lab, 0), MigrateMode::Async).unwrap();
-    assert_eq!((anon_page(&lab, 0), fault::touch(memory, &current, users(&lab), 0)), (to, Ok(Fault::None)));
-    assert_eq!((anon::check(memory, &current, users(&lab), lab.tasks().init()).lost, verify(&lab)), (0, 0));
-    lab.assert_sound();
-}
-
-#[test]
-fn a_handle_follows_its_page() {
-    let machine = board_16m("");
-    let lab = Lab::new(&machine);
-    let (memory, current) = (&lab.memory, lab.current());
-    let refused = handles::alloc(memory, &current, users(&lab), Gfp::GFP_KERNEL);
-    assert_eq!(refused, Err(PcError::NotMovable(Gfp::GFP_KERNEL)));
-    let [a, b] = [(); 2].map(|()| handles::alloc(memory, &current, users(&lab), Gfp::GFP_HIGHUSER_MOVABLE).unwrap());
-    let index = |handle| memory.pages.index(handles::frame(memory, users(&lab), handle).unwrap());
-    let to = migrate(&lab, index(a), MigrateMode::Async).unwrap();
-    assert_eq!((index(a), handles::check_all(memory, &current, users(&lab)).lost), (to, 0));
-    handles::pin(memory, users(&lab), a).unwrap();
-    assert_eq!(migrate(&lab, to, MigrateMode::Sync), Err(MigrateError::Again));
-    assert_eq!(handles::free(memory, &current, users(&lab), a), Err(PcError::Pinned));
-    handles::unpin(memory, &current, users(&lab), a).unwrap();
-    assert_eq!(handles::free(memory, &current, users(&lab), a), Ok(true));
-    assert_eq!(handles::check(memory, &current, users(&lab), a), Err(PcError::NoHandle(a)));
-    memory.env.write(memory.pages.pfn(index(b)).addr(), 0);
-    memory.env.write(memory.pages.pfn(index(b)).addr(), 1);
-    assert_eq!(handles::check_all(memory, &current, users(&lab)).lost, 1);
-    assert_eq!(handles::alloc(memory, &current, users(&lab), Gfp::GFP_HIGHUSER_MOVABLE), Ok(a), "used again");
-}
-
-#[test]
-fn a_handle_given_up_while_its_page_is_isolated_leaves_an_orphan() {
-    let machine = board_16m("");
-    let lab = Lab::new(&machine);
-    let (memory, current) = (&lab.memory, lab.current());
-    let handle = handles::alloc(memory, &current, users(&lab), Gfp::GFP_HIGHUSER_MOVABLE).unwrap();
-    let index = memory.pages.index(handles::frame(memory, users(&lab), handle).unwrap());
-    assert!(memory.pages.at(index).get_unless_zero() && users(&lab).isolate_movable(index));
-    assert!(!users(&lab).isolate_movable(index), "twice");
-    assert_eq!(handles::free(memory, &current, users(&lab), handle), Ok(false));
-    users(&lab).putback_movable(index);
-    assert!(swap::put_page(memory, &current, index));
     lab.assert_sound();
 }

@@ -83,16 +83,7 @@ fn do_shrink_slab<E: Env>(
         })
     });
     let batch = if shrinker.batch == 0 { SHRINK_BATCH } else { shrinker.batch };
-    let mut freed = 0;
-    while work.total >= batch || work.total >= freeable {
-        let nr = work.total.min(batch);
-        let Shrunk::Freed(objects) = owner.scan_objects(memory, current, which, nr, gfp) else { break };
-        freed += objects;
-        memory.count(VmEvent::SlabsScanned, nr);
-        work.total -= nr;
-        work.owed = work.owed.saturating_sub(nr);
-        sleep::cond_resched(memory, current);
-    }
+    let freed = scan_in_batches(memory, current, which, gfp, batch.min(freeable), batch, &mut work);
     let deferred_after = owner.add_deferred(which, work.owed);
     memory.trace(current, || {
         Vmscan::MmShrinkSlabEnd(ShrinkSlabEnd {
@@ -104,6 +95,29 @@ fn do_shrink_slab<E: Env>(
             freed,
         })
     });
+    freed
+}
+
+/// Has the shrinker at `which` look at `batch` objects at a time, while there is work for at least `least`; objects freed.
+fn scan_in_batches<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    which: usize,
+    gfp: Gfp,
+    least: u64,
+    batch: u64,
+    work: &mut Work,
+) -> u64 {
+    let mut freed = 0;
+    while work.total >= least {
+        let nr = work.total.min(batch);
+        let Shrunk::Freed(objects) = memory.env.owner().scan_objects(memory, current, which, nr, gfp) else { break };
+        freed += objects;
+        memory.count(VmEvent::SlabsScanned, nr);
+        work.total -= nr;
+        work.owed = work.owed.saturating_sub(nr);
+        sleep::cond_resched(memory, current);
+    }
     freed
 }
 

@@ -17,7 +17,7 @@ use super::movable::{FIRST_HANDLE, MovableLab, PAGES, machine};
 fn with_kcompactd(lab: &MovableLab<'_>, act: impl FnOnce()) {
     let task = lab.memory.env.tasks().spawn("kcompactd0", TaskKind::Daemon).unwrap();
     std::thread::scope(|scope| {
-        let threads = lab.memory.env.threads();
+        let threads = lab.memory.env.sched();
         threads.spawn(scope, || {
             compaction::kcompactd(&lab.memory, &Current::new(task, 0), lab.memory.node(NodeId(0)));
         });
@@ -38,7 +38,7 @@ impl Drop for Stop<'_> {
 
 fn wake(lab: &MovableLab<'_>, order: u32) {
     compaction::wakeup_kcompactd(&lab.memory, &lab.current(), lab.memory.node(NodeId(0)), order, 0);
-    lab.memory.env.threads().settle();
+    lab.memory.env.sched().settle();
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn frozen_it_works_when_it_is_told_to() {
         daemon.freeze();
         wake(&lab, 4);
         assert_eq!(lab.count(VmEvent::CompactDaemonWake), 0);
-        assert!(daemon.run(lab.memory.env.threads()));
+        assert!(daemon.run(lab.memory.env.sched()));
         assert_eq!(lab.count(VmEvent::CompactDaemonWake), 1);
-        assert!(daemon.run(lab.memory.env.threads()));
+        assert!(daemon.run(lab.memory.env.sched()));
         assert_eq!(lab.count(VmEvent::CompactDaemonWake), 1);
     });
     lab.assert_intact();

@@ -5,6 +5,7 @@ use std::thread::Scope;
 use crate::addr::Pfn;
 use crate::gfp::Gfp;
 use crate::mm::compaction;
+use crate::mm::memory::Env;
 use crate::mm::page::PageFlags;
 use crate::mm::sleep;
 use crate::mmzone::NodeId;
@@ -26,11 +27,11 @@ fn stayed(lab: &MovableLab<'_>, number: usize) -> bool {
 
 /// Starts a thread that clears a mark of the page at `pfn` after so many ticks. Assertions must wait until it ended.
 fn clear_after<'s>(lab: &'s MovableLab<'_>, scope: &'s Scope<'s, '_>, pfn: Pfn, mark: PageFlags, ticks: u64) {
-    lab.memory.env.threads().spawn(scope, move || {
+    lab.memory.env.sched().spawn(scope, move || {
         sleep::schedule_timeout(&lab.memory, &lab.current(), ticks);
         lab.page(pfn).clear_flags(mark);
     });
-    lab.memory.env.threads().settle();
+    lab.memory.env.sched().settle();
 }
 
 fn compact_all(lab: &MovableLab<'_>) {
@@ -92,7 +93,7 @@ fn pages_under_writeback_wait_for_who_may_wait() {
     assert!(stayed(&lab, 5) && !stayed(&lab, 4));
     // It was not even taken.
     assert_eq!(lab.count(VmEvent::PgmigrateFail), 0);
-    let threads = lab.memory.env.threads();
+    let threads = lab.memory.env.sched();
     let start = threads.advance(0);
     std::thread::scope(|scope| {
         clear_after(&lab, scope, FIRST_HANDLE.add(10), PageFlags::WRITEBACK, 25);

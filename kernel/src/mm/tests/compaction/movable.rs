@@ -5,30 +5,27 @@ use crate::sync::atomic::Ordering::Relaxed;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
+use crate::addr::{Order, PAGE_SIZE, Pfn};
 use crate::check;
 use crate::gfp::Gfp;
-use crate::host::{HostEnv, HostMachine, HostThreads, RING_EVENTS};
 use crate::mm::compaction;
 use crate::mm::freelist;
 use crate::mm::memory::{Env, Hook, Memory};
 use crate::mm::migrate::migrate_page_states;
-use crate::mm::owner::{MigrateError, NoOwner, PageOwner, Pageout, References, Shrinker, Shrunk, SwapSpace};
+use crate::mm::owner::{MigrateError, PageOwner};
 use crate::mm::page::{Kind, NIL, Page, PageFlags};
 use crate::mm::page_alloc;
 use crate::mm::pcp::PcpLimits;
 use crate::mm::raw;
 use crate::mm::reserve;
 use crate::mm::swap;
-use crate::mm::testing::{MIB, context};
+use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context};
 use crate::mm::zone::{AllocFlags, Zone};
 use crate::mmzone::{MigrateType, NodeId};
 use crate::reclaim_types::{CompactPriority, CompactResult, MigrateMode};
-use crate::sync::HostCpu;
-use crate::task::{Current, Task, TaskTable};
-use crate::trace::Tracer;
+use crate::task::Current;
 use crate::trace::walk::{self, Step};
-use crate::trace::{Event, Ring};
+use crate::trace::{Event, Tracer};
 use crate::vmstat::{NodeStat, VmEvent};
 
 /// First page of the machine.
@@ -155,143 +152,10 @@ impl PageOwner for Handles {
         of_frame.insert(to, handle);
         Ok(())
     }
-
-    fn referenced(&self, index: u32) -> References {
-        NoOwner.referenced(index)
-    }
-
-    fn unmap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool {
-        NoOwner.unmap(memory, current, index)
-    }
-
-    fn swap_space(&self) -> SwapSpace {
-        NoOwner.swap_space()
-    }
-
-    fn add_to_swap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool {
-        NoOwner.add_to_swap(memory, current, index)
-    }
-
-    fn free_swap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> bool {
-        NoOwner.free_swap(memory, current, index)
-    }
-
-    fn writepage<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, index: u32) -> Pageout {
-        NoOwner.writepage(memory, current, index)
-    }
-
-    fn is_congested(&self, index: u32) -> bool {
-        NoOwner.is_congested(index)
-    }
-
-    fn any_congested(&self) -> bool {
-        NoOwner.any_congested()
-    }
-
-    fn remove_mapping<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: u32, _: Option<u64>) -> bool {
-        false
-    }
-
-    fn wake_flusher<E: Env>(&self, memory: &Memory<'_, E>) {
-        NoOwner.wake_flusher(memory);
-    }
-
-    fn reap<E: Env>(&self, memory: &Memory<'_, E>, current: &Current<'_>, victim: &Task) -> u64 {
-        NoOwner.reap(memory, current, victim)
-    }
-
-    fn shrinkers(&self) -> &[Shrinker] {
-        &[]
-    }
-
-    fn count_objects(&self, which: usize) -> u64 {
-        NoOwner.count_objects(which)
-    }
-
-    fn scan_objects<E: Env>(&self, _: &Memory<'_, E>, _: &Current<'_>, _: usize, _: u64, _: Gfp) -> Shrunk {
-        Shrunk::Stop
-    }
-
-    fn take_deferred(&self, which: usize) -> u64 {
-        NoOwner.take_deferred(which)
-    }
-
-    fn add_deferred(&self, which: usize, nr: u64) -> u64 {
-        NoOwner.add_deferred(which, nr)
-    }
 }
 
 /// A host program's world with [`Handles`] in it.
-#[derive(Default)]
-pub struct MovableEnv {
-    host: HostEnv<'static>,
-    owner: Handles,
-}
-
-impl MovableEnv {
-    pub fn threads(&self) -> &HostThreads {
-        self.host.threads()
-    }
-}
-
-impl Env for MovableEnv {
-    type Irq = HostCpu;
-    type Tracer = Ring<RING_EVENTS>;
-    type Sched = HostThreads;
-    type Owner = Handles;
-
-    fn irq(&self) -> &HostCpu {
-        self.host.irq()
-    }
-
-    fn tracer(&self) -> &Ring<RING_EVENTS> {
-        self.host.tracer()
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.host.now_ns()
-    }
-
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.host.fill_pages(pfn, nr_pages, byte);
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.host.first_other(pfn, nr_pages, byte)
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        self.host.copy_page(from, to);
-    }
-
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
-        self.host.write_page(pfn, word);
-    }
-
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
-        self.host.read_page(pfn, word);
-    }
-
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        self.host.read_word(addr)
-    }
-
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        self.host.write_word(addr, word);
-    }
-
-    fn sched(&self) -> &HostThreads {
-        self.host.sched()
-    }
-
-    fn owner(&self) -> &Handles {
-        &self.owner
-    }
-
-    fn tasks(&self) -> &TaskTable {
-        self.host.tasks()
-    }
-}
+pub type MovableEnv = OwnedEnv<HostEnv<'static>, Handles>;
 
 /// The machine of the scenarios: 64 MiB, one zone, no per-CPU lists, no boost.
 pub struct MovableLab<'m> {

@@ -3,6 +3,7 @@
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::mm::compaction;
+use crate::mm::memory::Env;
 use crate::mm::page::PageFlags;
 use crate::mm::pcp::PcpLimits;
 use crate::mm::testing::{HostMachine, MIB};
@@ -119,7 +120,7 @@ fn a_request_that_cannot_wait_ends_when_others_want_the_cpu() {
     let lab = MovableLab::scattered(&machine);
     let attempt = |priority| {
         std::thread::scope(|scope| {
-            let threads = lab.memory.env.threads();
+            let threads = lab.memory.env.sched();
             threads.spawn(scope, || {});
             threads.advance(JIFFY_NS);
             let result = lab.try_to_compact(Gfp::GFP_HIGHUSER_MOVABLE, 4, priority);

@@ -1,0 +1,97 @@
+//! The world of a machine whose pages belong to a test: [`OwnedEnv`] answers with an owner of the test's and leaves all
+//! else to another world.
+
+use crate::addr::{Pfn, PhysAddr};
+use crate::mm::memory::{Env, owner::PageOwner};
+use crate::mm::mmu::Mmu;
+use crate::task::TaskTable;
+
+/// The world `host`, in which pages belong to `owner`.
+#[derive(Default)]
+pub struct OwnedEnv<H, O> {
+    host: H,
+    owner: O,
+    hardware_name: Option<&'static str>,
+}
+
+impl<H, O> OwnedEnv<H, O> {
+    pub fn new(host: H, owner: O) -> OwnedEnv<H, O> {
+        OwnedEnv { host, owner, hardware_name: None }
+    }
+
+    /// The same for a machine with a device tree that calls it `name`.
+    pub fn named(self, name: &'static str) -> OwnedEnv<H, O> {
+        OwnedEnv { hardware_name: Some(name), ..self }
+    }
+}
+
+impl<H: Env, O: PageOwner + Sync> Env for OwnedEnv<H, O> {
+    type Irq = H::Irq;
+    type Tracer = H::Tracer;
+    type Sched = H::Sched;
+    type Owner = O;
+
+    fn irq(&self) -> &H::Irq {
+        self.host.irq()
+    }
+
+    fn on_each_cpu(&self, work: &(dyn Fn(usize) + Sync)) {
+        self.host.on_each_cpu(work);
+    }
+
+    fn tracer(&self) -> &H::Tracer {
+        self.host.tracer()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.host.now_ns()
+    }
+
+    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
+        self.host.fill_pages(pfn, nr_pages, byte);
+    }
+
+    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
+        self.host.first_other(pfn, nr_pages, byte)
+    }
+
+    fn copy_page(&self, from: Pfn, to: Pfn) {
+        self.host.copy_page(from, to);
+    }
+
+    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
+        self.host.write_page(pfn, word);
+    }
+
+    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
+        self.host.read_page(pfn, word);
+    }
+
+    fn read_word(&self, addr: PhysAddr) -> u64 {
+        self.host.read_word(addr)
+    }
+
+    fn write_word(&self, addr: PhysAddr, word: u64) {
+        self.host.write_word(addr, word);
+    }
+
+    fn mmu(&self) -> Option<&dyn Mmu> {
+        self.host.mmu()
+    }
+
+    fn sched(&self) -> &H::Sched {
+        self.host.sched()
+    }
+
+    fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    fn tasks(&self) -> &TaskTable {
+        self.host.tasks()
+    }
+
+    fn hardware_name(&self) -> Option<&str> {
+        self.hardware_name
+    }
+}
