@@ -5,8 +5,8 @@
 XTASK = cargo xtask
 ARGS =
 
-.PHONY: help run test check debug doctor setup bench miri model stress shuttle loom image sdcard flash clean \
-	toolchain
+.PHONY: help run test check debug doctor setup bench miri model stress family shuttle loom image sdcard flash \
+	clean toolchain
 
 help:
 	@echo 'slowpath: the page allocator of Linux 5.0, on a bare ARM64 machine, with a shell'
@@ -19,6 +19,7 @@ help:
 	@echo '  make miri     run the kernel'"'"'s tests under Miri (needs a nightly toolchain)'
 	@echo '  make model    run ten million operations against the model'
 	@echo '  make stress   run ten million operations of people and daemons'
+	@echo '  make family   run ten million operations of the whole allocation family'
 	@echo '  make shuttle  run the kernel'"'"'s threads in a million schedules'
 	@echo '  make loom     explore the drain of per-CPU lists in every order of memory'
 	@echo '  make image    build target/slowpath/kernel8.img'
@@ -55,6 +56,9 @@ model: toolchain
 
 stress: toolchain
 	@$(XTASK) stress $(ARGS)
+
+family: toolchain
+	@$(XTASK) family $(ARGS)
 
 shuttle: toolchain
 	@$(XTASK) shuttle $(ARGS)

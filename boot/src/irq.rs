@@ -193,8 +193,8 @@ pub fn handle() {
     cpu::this_cpu().run_softirq(do_work);
 }
 
-/// Work for the software interrupt, while [`run_as`] waits for it.
-static WORK: SpinMutex<Option<Work>> = SpinMutex::new(None);
+/// Each CPU's work for its software interrupt, while [`run_as`] waits for it there: several CPUs may at a time.
+static WORK: [SpinMutex<Option<Work>>; NR_CPUS] = [const { SpinMutex::new(None) }; NR_CPUS];
 
 /// Where an interrupt does what it is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,8 +215,14 @@ struct Work {
 // SAFETY: the thread that lent the closure does nothing but wait until it is back.
 unsafe impl Send for Work {}
 
-/// Runs `work` in either half of a real interrupt, and returns when it is done; for one thread, the shell's. Who has
-/// interrupts masked, as a handler has, would wait for ever, and runs it at once.
+/// Looks at the work of this CPU, or changes it.
+fn work_here<R>(with: impl FnOnce(&mut Option<Work>) -> R) -> R {
+    cpu::masked(|| with(&mut WORK[cpu::this_cpu().number].lock()))
+}
+
+/// Runs `work` in either half of a real interrupt of this CPU, and returns when it is done. The caller keeps the CPU
+/// meanwhile, so there is one at a time. Who has interrupts masked, as a handler has, would wait for ever, and runs it at
+/// once.
 pub fn run_as(half: Half, work: &mut dyn FnMut()) {
     if CONTROLLER.get().is_none() || cpu::is_masked() {
         return work();
@@ -224,16 +230,16 @@ pub fn run_as(half: Half, work: &mut dyn FnMut()) {
     let run: *mut (dyn FnMut() + '_) = work;
     // SAFETY: forgets a lifetime that outlasts this function, which returns only when nobody has the pointer any more.
     let run = unsafe { core::mem::transmute::<*mut (dyn FnMut() + '_), *mut (dyn FnMut() + 'static)>(run) };
-    cpu::masked(|| *WORK.lock() = Some(Work { run, half }));
+    work_here(|here| *here = Some(Work { run, half }));
     interrupt(cpu::this_cpu().number, WORK_INTERRUPT);
-    while cpu::masked(|| WORK.lock().is_some()) {
+    while work_here(|here| here.is_some()) {
         core::hint::spin_loop();
     }
 }
 
 /// The software interrupt's handler.
 fn run_work() {
-    match cpu::masked(|| *WORK.lock()) {
+    match work_here(|here| *here) {
         Some(Work { half: Half::Bottom, .. }) => cpu::this_cpu().raise_softirq(),
         _ => do_work(),
     }
@@ -241,10 +247,11 @@ fn run_work() {
 
 /// Does the work that waits, in whichever half.
 fn do_work() {
-    if let Some(work) = cpu::masked(|| *WORK.lock()) {
-        // SAFETY: `run_as` waits in the thread that lent the closure until `WORK` is empty.
+    if let Some(work) = work_here(|here| *here) {
+        // SAFETY: `run_as` waits on this CPU, in the thread that lent the closure, until there is no work here; nobody
+        // else runs it, for the interrupt was ours alone, and is served once.
         unsafe { (*work.run)() };
-        cpu::masked(|| *WORK.lock() = None);
+        work_here(|here| *here = None);
     }
 }
 

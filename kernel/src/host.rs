@@ -20,9 +20,9 @@ use crate::mm::pageblock::Pageblocks;
 use crate::mm::tables::{UsersSize, UsersTables};
 use crate::mm::users::Users;
 use crate::mm::zone_sizes::ZoneLayout;
-use crate::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
+use crate::mmzone::{MigrateType, NR_CPUS, NodeId, NodeMask, ZoneType};
 use crate::numa::{self, Numa};
-use crate::sync::HostCpu;
+use crate::sync::{HostCpu, LocalIrq};
 use crate::task::TaskTable;
 use crate::trace::Ring;
 
@@ -122,6 +122,17 @@ impl<'m> Env for HostEnv<'m> {
 
     fn irq(&self) -> &HostCpu {
         &self.cpu
+    }
+
+    /// One CPU after the other, whether anybody ever used it or not.
+    fn on_each_cpu(&self, work: &(dyn Fn(usize) + Sync)) {
+        let here = self.cpu.number();
+        for cpu in 0..NR_CPUS {
+            self.cpu.set_cpu(cpu);
+            let _pin = self.cpu.pin();
+            work(cpu);
+        }
+        self.cpu.set_cpu(here);
     }
 
     fn tracer(&self) -> &Ring<RING_EVENTS> {

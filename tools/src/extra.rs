@@ -1,4 +1,4 @@
-//! Short commands: `bench`, `miri`, `model`, `stress`, `board-trees`.
+//! Short commands: `bench`, `miri`, `model`, `stress`, `family`, `board-trees`.
 
 use std::fs;
 use std::io::stdout;
@@ -37,7 +37,7 @@ pub fn miri() -> Result<u8> {
     Ok(0)
 }
 
-/// How long the model test or the stress test goes on.
+/// How long the model test, the stress test or the test of the family goes on.
 #[derive(Args, Clone, Debug)]
 pub struct Campaign {
     /// Operations on all machines together
@@ -50,20 +50,27 @@ pub struct Campaign {
 
 /// Runs the kernel crate's model test for as long as a campaign.
 pub fn model(campaign: &Campaign) -> Result<u8> {
-    let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", "model", "--", "--nocapture"]);
-    cargo.env("SLOWPATH_MODEL_OPS", campaign.operations.to_string());
-    cargo.env("SLOWPATH_MODEL_SEED", campaign.seed.to_string());
-    process::show(&mut cargo)?;
-    Ok(0)
+    run_campaign("model", campaign)
 }
 
 /// Runs the kernel crate's stress test for as long as a campaign.
 pub fn stress(campaign: &Campaign) -> Result<u8> {
-    let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", "stress", "--", "--nocapture"]);
+    run_campaign("stress", campaign)
+}
+
+/// Runs the kernel crate's test of the allocation family for as long as a campaign.
+pub fn family(campaign: &Campaign) -> Result<u8> {
+    run_campaign("family", campaign)
+}
+
+/// Runs the kernel crate's test program `test`, which reads its length and seed from the environment.
+fn run_campaign(test: &str, campaign: &Campaign) -> Result<u8> {
+    let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", test, "--", "--nocapture"]);
     // Not the optimiser that a person may have chosen for quick tests: it would take ten times as long.
     cargo.env("CARGO_PROFILE_TEST_OPT_LEVEL", "3");
-    cargo.env("SLOWPATH_STRESS_OPS", campaign.operations.to_string());
-    cargo.env("SLOWPATH_STRESS_SEED", campaign.seed.to_string());
+    let variable = |what| format!("SLOWPATH_{}_{what}", test.to_uppercase());
+    cargo.env(variable("OPS"), campaign.operations.to_string());
+    cargo.env(variable("SEED"), campaign.seed.to_string());
     process::show(&mut cargo)?;
     Ok(0)
 }

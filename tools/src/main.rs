@@ -95,6 +95,8 @@ enum Command {
     Model(extra::Campaign),
     /// Run the kernel crate's stress test for millions of operations
     Stress(extra::Campaign),
+    /// Run the kernel crate's test of the whole allocation family for millions of operations
+    Family(extra::Campaign),
     /// Let people work on all CPUs of many machines at the same time
     Parallel(parallel::ParallelArgs),
     /// Run the kernel crate's threads in a million schedules
@@ -143,6 +145,7 @@ fn dispatch(command: Command) -> Result<u8> {
         Command::Miri => extra::miri(),
         Command::Model(args) => extra::model(&args),
         Command::Stress(args) => extra::stress(&args),
+        Command::Family(args) => extra::family(&args),
         Command::Parallel(args) => parallel::run(&args),
         Command::Shuttle(args) => schedules::run(&args),
         Command::Loom => schedules::run_loom(),

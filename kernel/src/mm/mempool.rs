@@ -232,19 +232,23 @@ pub fn free<E: Env>(
 ///
 /// # Errors
 ///
-/// When there is no memory for the list of them; nothing changed then.
+/// When there should be more, and there is no memory for the list of them; nothing changed then.
 pub fn resize<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
     pool: &Mempool<'_>,
     min_nr: u32,
 ) -> Result<u32, NoObject> {
-    let array = slab::kmalloc(memory, current, u64::from(min_nr) * WORD, Gfp::GFP_KERNEL)?;
-    while let Some(element) = excess(memory, pool, min_nr) {
-        give(memory, current, pool.source, element).expect("an object of the pool");
+    loop {
+        match excess(memory, pool, min_nr) {
+            Excess::Element(element) => give(memory, current, pool.source, element).expect("an object of the pool"),
+            Excess::None(curr_nr) => return Ok(curr_nr),
+            Excess::TooFew => break,
+        }
     }
-    let old = exchange(memory, pool, array, min_nr);
-    slab::kfree(memory, current, old).expect("the pool's array");
+    let array = slab::kmalloc(memory, current, u64::from(min_nr) * WORD, Gfp::GFP_KERNEL)?;
+    let unused = exchange(memory, pool, array, min_nr);
+    slab::kfree(memory, current, unused).expect("the pool's array");
     loop {
         let (curr_nr, min_nr) = pool.level(memory);
         let missing = (curr_nr < min_nr).then(|| take(memory, current, pool.source, Gfp::GFP_KERNEL).ok()).flatten();
@@ -253,18 +257,38 @@ pub fn resize<E: Env>(
     }
 }
 
-/// Sees to it that at most `min_nr` objects are set aside, and takes one that is in excess.
-fn excess<E: Env>(memory: &Memory<'_, E>, pool: &Mempool<'_>, min_nr: u32) -> Option<PhysAddr> {
-    let pin = memory.pin();
-    let mut elements = pool.elements.lock(&pin);
-    elements.min_nr = elements.min_nr.min(min_nr);
-    if elements.curr_nr > elements.min_nr { elements.remove(&memory.env) } else { None }
+/// What a pool has besides the objects that should be set aside.
+enum Excess {
+    /// One that is too many, which the pool does not have any more.
+    Element(PhysAddr),
+    /// None: so many are set aside, and no more will be.
+    None(u32),
+    /// The pool should have more than before.
+    TooFew,
 }
 
-/// Moves the addresses, of which there are at most `min_nr`, to `array`, which has room for so many; where they were.
+/// What the pool has in excess of `min_nr` objects. Its list stays, and has room for all that it has at any time.
+fn excess<E: Env>(memory: &Memory<'_, E>, pool: &Mempool<'_>, min_nr: u32) -> Excess {
+    let pin = memory.pin();
+    let mut elements = pool.elements.lock(&pin);
+    if min_nr > elements.min_nr {
+        return Excess::TooFew;
+    }
+    if elements.curr_nr <= min_nr {
+        elements.min_nr = min_nr;
+        return Excess::None(elements.curr_nr);
+    }
+    elements.remove(&memory.env).map_or(Excess::None(0), Excess::Element)
+}
+
+/// Moves the addresses to `array`, which has room for `min_nr`; the array that is not used any more, which is the new one
+/// if somebody else has made the pool as large meanwhile.
 fn exchange<E: Env>(memory: &Memory<'_, E>, pool: &Mempool<'_>, array: PhysAddr, min_nr: u32) -> PhysAddr {
     let pin = memory.pin();
     let mut elements = pool.elements.lock(&pin);
+    if min_nr <= elements.min_nr {
+        return array;
+    }
     for n in 0..elements.curr_nr {
         let element = memory.env.read_word(elements.slot(n));
         memory.env.write_word(PhysAddr(array.0 + u64::from(n) * WORD), element);
@@ -378,6 +402,22 @@ mod tests {
         destroy(memory, &current, pool);
         memory.slabs.iter().for_each(|cache| assert_eq!(slab::kmem_cache_shrink(memory, &current, cache), 0));
         assert_eq!(lab.nr_free(), 16384);
+    }
+
+    #[test]
+    fn a_pool_gets_smaller_without_memory() {
+        let machine = board_m64();
+        let lab = Lab::scenario(&machine, 400);
+        let pool = nothing_left(&lab, Source::Pages(0));
+        let (memory, current) = (&lab.memory, lab.current());
+        lab.memory.oom.set_disabled(true);
+        assert_eq!((resize(memory, &current, &pool, 1), pool.level(memory)), (Ok(1), (1, 1)));
+        assert_eq!(lab.nr_free(), 3);
+        let element = alloc(memory, &current, &pool, Gfp::GFP_NOWAIT).unwrap();
+        assert_eq!((resize(memory, &current, &pool, 0), pool.level(memory)), (Ok(0), (0, 0)));
+        free(memory, &current, &pool, element).unwrap();
+        destroy(memory, &current, pool);
+        assert_eq!(lab.nr_free(), 4);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod api;
 mod boot;
 mod compaction;
 mod fallback;
+mod family;
 mod fast_path;
 mod fault_inject;
 mod golden_traces;

@@ -15,7 +15,7 @@ use kernel::mm::reserves;
 use kernel::mm::slab;
 use kernel::mm::zone::Zone;
 use kernel::mmzone::Watermark;
-use kernel::task::Current;
+use kernel::task::{Context, Current};
 
 use crate::arg::Arg;
 use crate::command::{Call, Command};
@@ -269,7 +269,9 @@ fn measure_kmalloc<E: Env>(
     let object = object.map_err(refused)?;
     let (free, freed) = cost(counter, || slab::kfree(memory, current, object));
     freed.and_then(|()| slab::kfree(memory, current, held)).expect("objects just allocated");
-    memory.slabs.kmalloc(256, Gfp::GFP_KERNEL).map(|cache| slab::kmem_cache_shrink(memory, current, cache));
+    // With interrupts masked no other CPU can be asked.
+    let atomic = current.in_context(Context::Atomic);
+    memory.slabs.kmalloc(256, Gfp::GFP_KERNEL).map(|cache| slab::kmem_cache_shrink(memory, &atomic, cache));
     Ok([alloc, free])
 }
 

@@ -199,7 +199,12 @@ pub fn krealloc<E: Env>(
     let object = kmalloc(memory, current, size, gfp).map_err(NoResize::NoObject)?;
     if is_there {
         bytes::copy(&memory.env, addr, object, if size == 0 { 0 } else { has });
-        kfree(memory, current, addr).map_err(NoResize::Bad)?;
+        if let Err(bad) = kfree(memory, current, addr) {
+            // Somebody wrote beside it, say: it stays, so what was to take its place goes.
+            let freed = kfree(memory, current, object);
+            debug_assert_eq!(freed, Ok(()), "an object that was just made");
+            return Err(NoResize::Bad(bad));
+        }
     }
     Ok(object)
 }

@@ -25,7 +25,7 @@ use crate::sched::{HZ, JIFFY_NS};
 use crate::task::{Current, TaskKind};
 use crate::vmstat::{LabEvent, NodeStat, VmEvent, ZoneStat};
 
-mod anonymous;
+pub mod anonymous;
 mod moving;
 
 pub fn users<'l>(lab: &'l Lab<'_>) -> &'l Users<'l> {

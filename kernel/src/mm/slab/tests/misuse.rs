@@ -1,6 +1,7 @@
 //! Every misuse has its own error and its own report, and changes nothing.
 
 use super::*;
+use crate::host::HostMachine;
 use crate::mm::kmem_cache::CacheError;
 use crate::mm::slab::shrink::Invalid;
 
@@ -39,6 +40,19 @@ fn bad_addresses_are_told_apart() {
     lab.kfree(free_page).unwrap();
     refused(&lab, || lab.kfree(free_page), BadFree::Foreign(free_page), "");
     assert_eq!((lab.kfree(object), lab.kfree(large)), (Ok(()), Ok(())));
+}
+
+/// krealloc found out that the old object stays when it had the new one, which was lost then.
+#[test]
+fn what_was_to_replace_an_object_goes_when_the_object_stays() {
+    let machine = HostMachine::new("slub_debug=Z", &[(0x4000_0000, 64 * MIB, 0)], &[]);
+    let lab = Lab::new(&machine);
+    let object = lab.kmalloc(128, Gfp::GFP_KERNEL).unwrap();
+    let behind = PhysAddr(object.0 + 128);
+    lab.memory.env.write(behind, 7);
+    let grown = krealloc(&lab.memory, &lab.current(), object, 500, Gfp::GFP_KERNEL);
+    assert_eq!(grown, Err(kmalloc::NoResize::Bad(BadFree::Overrun(object, behind, 7))));
+    assert_eq!(lab.shrink(lab.cache("kmalloc-512")), 0);
 }
 
 #[test]

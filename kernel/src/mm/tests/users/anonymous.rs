@@ -6,7 +6,7 @@ use crate::mm::fault::{self, Fault};
 use crate::mm::owner::Pageout;
 
 /// Writes an anonymous page to its slot as reclaim does, and evicts it.
-fn swap_out(lab: &Lab<'_>, vpn: u32) -> u32 {
+pub fn swap_out(lab: &Lab<'_>, vpn: u32) -> u32 {
     let (memory, current) = (&lab.memory, lab.current());
     let index = anon_page(lab, vpn);
     assert!(swap::isolate_lru_page(memory, index) && memory.pages.at(index).try_lock());
