@@ -1,8 +1,8 @@
 //! Backtraces: the way to some code, by the frame records that every function leaves on its stack.
 //!
 //! The image is built with frame pointers, and the vectors leave a record for exceptions, so the way leads through
-//! interrupts to what they interrupted. [`write`] prints it for a panic's report, [`log`] logs it for a machine that lives
-//! on. Linux: `arch/arm64/kernel/stacktrace.c`, `dump_backtrace`.
+//! interrupts to what they interrupted. [`write()`] prints it for a panic's report, [`log()`] logs it for a machine that
+//! lives on. Linux: `arch/arm64/kernel/stacktrace.c`, `dump_backtrace`.
 //!
 //! Linux does more: it knows which stack it is on, and checks that each record lies above the last one.
 
@@ -35,7 +35,7 @@ pub fn write(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
     writeln!(out, "  ...")
 }
 
-/// Logs what [`write`] prints, as errors.
+/// Logs what [`write()`] prints, as errors.
 pub fn log(pc: u64, record: u64) {
     // Never fails: `Lines` takes everything.
     let _ = write(&mut Lines { text: [0; LINE_BYTES], len: 0 }, pc, record);
