@@ -265,7 +265,7 @@ fn cma_pages(early: &Early<'_>) -> u64 {
 
 /// Writes the settings of the boot arguments; what cannot be written is logged.
 fn set_sysctls(memory: &Memory<'_, Machine>, args: &BootArgs<'_>) {
-    let current = Current::new(machine::tasks().init(), 0);
+    let current = Current::new(machine::tasks().init());
     for (name, value) in args.sysctls() {
         match sysctl::find(name).map(|sysctl| sysctl.write(memory, &current, value)) {
             Some(Ok(())) => {}

@@ -18,7 +18,6 @@ use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::interrupts::Interrupts;
 use kernel::sched::{CpuTime, Scheduler, ThreadId, ThreadInfo};
-use kernel::sync::LocalIrq;
 use kernel::task::{Context, Task};
 use shell::exec::Shell;
 use shell::machine::Body;
@@ -57,10 +56,6 @@ impl shell::machine::Machine for Desk {
 
     fn interrupts(&self) -> Interrupts {
         irq::nth
-    }
-
-    fn cpu(&self) -> usize {
-        Machine.cpu()
     }
 
     fn act_as(&mut self, task: &'static Task) {

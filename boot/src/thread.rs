@@ -130,10 +130,9 @@ extern "C" fn begin() -> ! {
     arrive();
     let thread = Threads.thread();
     let body = BOARD.lock().bodies[usize::from(thread.0)].take();
-    let cpu = cpu::this_cpu();
     cpu::unmask();
     if let (Some(task), Some(body)) = (task_of(thread), body) {
-        body(&Current::new(task, cpu.number));
+        body(&Current::new(task));
     }
     give_away(|board, thread| {
         CALLED_OFF.fetch_and(!thread.bit(), Relaxed);

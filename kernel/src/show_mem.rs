@@ -287,7 +287,7 @@ Total swap = 0kB
         let machine = HostMachine::new("", &[(0x4000_0000, 64 << 20, 0)], &[(0x4000_0000, 0x83000)]);
         let memory = machine.memory();
         let tasks = TaskTable::new("sh");
-        alloc_pages(&memory, &Current::new(tasks.init(), 0), Gfp::GFP_KERNEL, 0).unwrap();
+        alloc_pages(&memory, &Current::new(tasks.init()), Gfp::GFP_KERNEL, 0).unwrap();
         let report = |nodes| ShowMem { memory: &memory, nodes, cpu: 0 }.to_string();
         assert_eq!(report(NodeMask::ALL), REPORT);
         assert!(!report(NodeMask::default()).contains("Node "));

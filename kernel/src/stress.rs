@@ -194,14 +194,14 @@ impl Stress {
         ]
     }
 
-    /// Does one random thing, on CPU `cpu`.
-    pub fn step<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, cpu: usize) {
-        self.bury(memory, cpu);
+    /// Does one random thing.
+    pub fn step<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>) {
+        self.bury(memory);
         if self.random.one_in(500) {
             self.eagerness = self.random.pick(&[20, 40, 48, 60, 75]);
         }
         let task = self.choose_task(memory);
-        let current = Current::new(task, cpu);
+        let current = Current::new(task);
         let table = Stress::table::<E>();
         let mut drawn = self.random.below(1000) as u32;
         for (weight, name, locks, act) in table {
@@ -218,9 +218,9 @@ impl Stress {
     }
 
     /// Returns everything that it holds; its tasks are gone then.
-    pub fn give_back<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, cpu: usize) {
+    pub fn give_back<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>) {
         self.last = "give back";
-        let current = Current::new(memory.env.tasks().init(), cpu);
+        let current = Current::new(memory.env.tasks().init());
         self.let_go(memory, &current);
         while !self.blocks.is_empty() {
             self.free_block(memory, &current);
@@ -233,7 +233,7 @@ impl Stress {
         }
         while let Some(pid) = self.tasks.pop() {
             if let Some(task) = memory.env.tasks().by_pid(pid) {
-                people::exit(memory, cpu, task);
+                people::exit(memory, task);
             }
         }
     }

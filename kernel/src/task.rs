@@ -4,13 +4,15 @@
 //! ([`Mm`]), and what the OOM killer notes about it ([`OomMarks`]). [`TaskTable`] holds a fixed number of them; a task is
 //! found by name or number. [`Current`] is the one that acts. Linux: `struct task_struct`, `include/linux/sched.h`.
 //!
+//! A task is a process here, and several threads may act as one: the shell and its jobs. What only the thread that acts
+//! has, it has in its `Current`: the flags of a scope ([`Current::with`]) are nobody else's, and end with it.
+//!
 //! Linux does more: nearly everything; here a task has no code, no files and no priority, and of its address space there is
 //! what [`Mm`] counts and `mm::mmap` and `mm::anon` keep.
 
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 pub use crate::comm::{COMM_BYTES, Comm};
-use crate::gfp::Gfp;
 use crate::mmzone::NodeMask;
 
 mod current;
@@ -58,7 +60,8 @@ pub struct Task {
     parent: AtomicU16,
     /// Tasks made before this one, by which the table tells their age.
     born: AtomicU64,
-    /// Pages that slab caches gave back for the reclaim that the task is in. Linux: `reclaim_state`.
+    /// Pages that slab caches gave back for the reclaim that the task is in; for whichever of its threads looks first.
+    /// Linux: `reclaim_state`.
     reclaimed_slab: AtomicU64,
     /// Requests until one is to fail; 0 for none.
     fail_nth: AtomicU32,
@@ -70,8 +73,8 @@ pub struct Task {
     pub placement: Placement,
 }
 
-/// Flags that a task has for a while; dropped, they are what they were before. Linux: `memalloc_noreclaim_save`,
-/// `memalloc_noio_save`, `memalloc_nofs_save` and their `_restore`.
+/// Flags that a task has for a while, whoever acts as it: how a person plays what a thread does by [`Current::with`].
+/// Dropped, they are what they were before.
 #[must_use]
 pub struct Scope<'t> {
     task: &'t Task,
@@ -91,18 +94,6 @@ impl Task {
         let before = self.flags() & flags;
         self.change_flags(flags, TaskFlags::empty());
         Scope { task: self, scope: flags, before }
-    }
-
-    /// What is left of a mask after the task's scopes. Linux: `current_gfp_context`.
-    pub fn scoped(&self, gfp: Gfp) -> Gfp {
-        let flags = self.flags();
-        if flags.contains(TaskFlags::PF_MEMALLOC_NOIO) {
-            gfp - Gfp::__GFP_IO - Gfp::__GFP_FS
-        } else if flags.contains(TaskFlags::PF_MEMALLOC_NOFS) {
-            gfp - Gfp::__GFP_FS
-        } else {
-            gfp
-        }
     }
 
     /// Whether the task was told to die and has not noticed yet. Linux: `fatal_signal_pending`.
@@ -135,7 +126,7 @@ impl Task {
         self.uid.store(uid, Relaxed);
     }
 
-    /// Number of the process that the task is a thread of: its own, for processes have one thread here.
+    /// Number of the process that the task is a thread of: its own. Threads that act as one task have no numbers.
     pub fn tgid(&self) -> u16 {
         self.pid
     }

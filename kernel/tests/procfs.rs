@@ -28,7 +28,7 @@ impl<'a> Tables<'a> {
         let tasks = TaskTable::new("sh");
         for (count, order) in BLOCKS {
             for _ in 0..count {
-                alloc_pages(memory, &Current::new(tasks.init(), 0), Gfp::GFP_KERNEL, order).unwrap();
+                alloc_pages(memory, &Current::new(tasks.init()), Gfp::GFP_KERNEL, order).unwrap();
             }
         }
         Tables { memory, resources: iomem::ram(machine.memblock(), &[]).collect() }

@@ -99,7 +99,7 @@ fn exhaust(gib: u64, args: &str) -> HostMachine {
     let machine = HostMachine::new(args, &banks, &reserved);
     let memory = machine.memory();
     let tasks = TaskTable::new("sh");
-    let current = Current::new(tasks.init(), 0);
+    let current = Current::new(tasks.init());
     let is_ram = |addr: u64| banks.iter().any(|(start, bytes, _)| (*start..start + bytes).contains(&addr));
     let mut taken = 0;
     for order in (0..=10).rev() {

@@ -140,10 +140,7 @@ impl<'a, M: Machine> Call<'_, 'a, M> {
     pub fn kernel<R>(&mut self, f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'static>) -> R) -> R {
         let (memory, current) = (self.shell.machine.memory(), self.current());
         let own = if self.shell.session.memalloc { TaskFlags::PF_MEMALLOC } else { TaskFlags::empty() };
-        let handler = |current: Current<'static>| {
-            let _scope = current.task.scope(own);
-            f(memory, &current)
-        };
+        let handler = |current: Current<'static>| f(memory, &current.with(own));
         let (mut handler, mut result) = (Some(handler), None);
         self.shell.machine.in_context(current.context(), &mut || {
             let Some(handler) = handler.take() else { return };

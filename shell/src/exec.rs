@@ -67,7 +67,7 @@ impl<M: Machine> Shell<M> {
 
     /// Who acts: the session's task, on the shell's CPU, in the session's context.
     pub fn current(&self) -> Current<'static> {
-        Current::new(self.acting_task(), self.machine.cpu()).in_context(self.session.context)
+        Current::new(self.acting_task()).in_context(self.session.context)
     }
 
     /// Shows the next prompt, and before it what came of jobs.

@@ -67,7 +67,7 @@ impl<M: Machine> Shell<M> {
     /// Ends `task`, as which nothing runs: it leaves nothing but, if it is leaky, its blocks.
     pub fn end_task(&mut self, task: &'static Task) -> Estate {
         let (memory, pid) = (self.machine.memory(), task.pid());
-        let current = Current::new(task, self.machine.cpu());
+        let current = Current::new(task);
         let mut estate = Estate { mapped: task.mm.rss(), ..Estate::default() };
         oom_kill::exit_task(memory, &current, task);
         if self.session.is_leaky(pid) {

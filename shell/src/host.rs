@@ -187,10 +187,6 @@ impl Machine for HostMachine {
         1
     }
 
-    fn cpu(&self) -> usize {
-        0
-    }
-
     fn act_as(&mut self, task: &'static Task) {
         self.job = self.job.map(|_| task);
         // The shell's own thread belongs to the one CPU there is, as on a board to the first.

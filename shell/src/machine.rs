@@ -47,9 +47,6 @@ pub trait Machine: Sized + Send + 'static {
         |_| None
     }
 
-    /// Number of the CPU that runs the shell.
-    fn cpu(&self) -> usize;
-
     /// Notes that the caller's thread acts as `task` from now on, and takes it to the CPU that the task is bound to, if it
     /// is, or back to where the thread belongs.
     fn act_as(&mut self, task: &'static Task);

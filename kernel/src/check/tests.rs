@@ -25,7 +25,7 @@ fn findings(memory: &Memory<'_, HostEnv<'_>>) -> String {
 /// Takes blocks of many orders and gives some of them back.
 fn churn(memory: &Memory<'_, HostEnv<'_>>) -> Vec<(Pfn, u32)> {
     let tasks = TaskTable::new("sh");
-    let current = Current::new(tasks.init(), 0);
+    let current = Current::new(tasks.init());
     let masks = [Gfp::GFP_KERNEL, Gfp::GFP_HIGHUSER_MOVABLE, Gfp::GFP_KERNEL | Gfp::__GFP_RECLAIMABLE];
     let mut held = Vec::new();
     for n in 0..if cfg!(miri) { 40 } else { 600 } {
@@ -174,7 +174,7 @@ fn a_boost_beyond_its_factor_is_a_warning() {
     let machine = board();
     let memory = machine.memory();
     let tasks = TaskTable::new("sh");
-    let current = Current::new(tasks.init(), 0);
+    let current = Current::new(tasks.init());
     let take = |gfp| alloc_pages(&memory, &current, gfp | Gfp::__GFP_NORETRY, 3);
     let held: Vec<Pfn> = std::iter::from_fn(|| take(Gfp::GFP_HIGHUSER_MOVABLE).ok()).collect();
     held.iter().step_by(2).for_each(|&pfn| _ = free_pages(&memory, &current, pfn, 3).unwrap());

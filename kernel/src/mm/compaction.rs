@@ -100,7 +100,7 @@ pub fn compact_as_for<E: Env>(
     order: Order,
     priority: CompactPriority,
 ) -> Option<CompactResult> {
-    let node = memory.cpu_node[current.cpu];
+    let node = memory.near_node();
     let mut ac = AllocContext {
         gfp,
         order,
@@ -114,7 +114,7 @@ pub fn compact_as_for<E: Env>(
     };
     ac.prefer(memory)?;
     let flags = reserve::gfp_to_alloc_flags(current, gfp);
-    let _scope = current.task.scope(TaskFlags::PF_MEMALLOC);
+    let current = &current.with(TaskFlags::PF_MEMALLOC);
     Some(try_to_compact_pages(memory, current, &ac, flags, priority))
 }
 

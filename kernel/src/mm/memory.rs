@@ -177,6 +177,29 @@ impl<'m, E: Env> Memory<'m, E> {
         self.env.irq().pin()
     }
 
+    /// The CPU that runs the caller now; after a sleep, or without a pin, it may be another one. So nobody keeps the
+    /// number: who needs it asks. Linux: `raw_smp_processor_id`.
+    #[inline(always)]
+    pub fn cpu(&self) -> usize {
+        self.env.irq().cpu()
+    }
+
+    /// The node of the CPU that runs the caller now. Linux: `numa_node_id`.
+    #[inline(always)]
+    pub fn near_node(&self) -> NodeId {
+        self.cpu_node[self.cpu() % NR_CPUS]
+    }
+
+    /// Runs `work` on every CPU with that CPU's number, and returns when all have. Who must not sleep must not wait for
+    /// others either: there, on his own CPU alone. Linux: `on_each_cpu`, which warns of a caller with interrupts masked.
+    pub fn on_each_cpu(&self, current: &Current<'_>, work: &(dyn Fn(usize) + Sync)) {
+        if current.context().in_atomic() {
+            let pin = self.pin();
+            return work(pin.cpu());
+        }
+        self.env.on_each_cpu(work);
+    }
+
     /// The configured zone types by index.
     pub fn zone_types(&self) -> &'static [ZoneType] {
         self.zone_types
@@ -267,10 +290,10 @@ impl<'m, E: Env> Memory<'m, E> {
         }
     }
 
-    /// Which zone a request from CPU `cpu` tries first.
+    /// Which zone a request from the caller's CPU tries first.
     #[inline(always)]
-    pub(super) fn best_of_cpu(&self, cpu: usize) -> &BestZones {
-        &self.best_of_cpu[cpu % NR_CPUS]
+    pub(super) fn best_of_cpu(&self) -> &BestZones {
+        &self.best_of_cpu[self.cpu() % NR_CPUS]
     }
 
     /// Which zone a request near `node` tries first.
@@ -321,7 +344,7 @@ impl<'m, E: Env> Memory<'m, E> {
 
     #[cold]
     fn trace_now(&self, current: &Current<'_>, event: Event) {
-        let stamp = Stamp { time: self.env.now_ns(), cpu: current.cpu as u8, pid: u32::from(current.task.pid()) };
+        let stamp = Stamp { time: self.env.now_ns(), cpu: self.cpu() as u8, pid: u32::from(current.task.pid()) };
         self.env.tracer().record(stamp, event);
     }
 }

@@ -50,7 +50,7 @@ pub fn set_mempolicy<E: Env>(memory: &Memory<'_, E>, task: &Task, policy: Mempol
 
 /// Where a request of `current` should go. Linux: `get_task_policy`, `policy_node`, `policy_nodemask`.
 pub(super) fn place<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, turn: Turn) -> Place {
-    let local = Place { node: memory.cpu_node[current.cpu], nodes: None, interleaved: false };
+    let local = Place { node: memory.near_node(), nodes: None, interleaved: false };
     if current.context().in_interrupt() || gfp.contains(Gfp::__GFP_THISNODE) {
         return local;
     }

@@ -202,7 +202,7 @@ pub fn migrate_pages<E: Env>(
     targets: &mut impl MigrateTargets,
     mode: MigrateMode,
 ) -> Migrated {
-    let _swapwrite = current.task.scope(TaskFlags::PF_SWAPWRITE);
+    let current = &current.with(TaskFlags::PF_SWAPWRITE);
     let (mut done, mut again) = (Migrated::default(), 0);
     for pass in 0..PASSES {
         let attempt = Attempt { mode, force: pass >= FORCE_FROM };

@@ -106,7 +106,7 @@ pub fn alloc_pages<E: Env>(
     gfp: Gfp,
     order: u32,
 ) -> Result<Pfn, AllocError> {
-    let best = memory.best_of_cpu(current.cpu);
+    let best = memory.best_of_cpu();
     let fast = match order {
         0 => fastpath::alloc_page(memory, current, gfp, best),
         _ => fastpath::alloc_block(memory, current, gfp, order, best),
@@ -129,10 +129,10 @@ fn alloc_pages_slowly<E: Env>(
     match hurried::alloc_pages(memory, current, gfp, order, best) {
         Some(Ok(index)) => Ok(memory.pages.pfn(index)),
         Some(Err(_)) => {
-            Err(AllocError::NoMemory { gfp: current.task.scoped(gfp), order: Order::new(order).unwrap_or_default() })
+            Err(AllocError::NoMemory { gfp: current.scoped(gfp), order: Order::new(order).unwrap_or_default() })
         }
         None if memory.has(Hook::Mempolicy) => policy::alloc_pages_current(memory, current, gfp, order, Turn::Next),
-        None => alloc_pages_carefully(memory, current, gfp, order, memory.cpu_node[current.cpu], None),
+        None => alloc_pages_carefully(memory, current, gfp, order, memory.near_node(), None),
     }
 }
 
@@ -158,7 +158,7 @@ pub fn alloc_pages_node<E: Env>(
     gfp: Gfp,
     order: u32,
 ) -> Result<Pfn, AllocError> {
-    let node = node.unwrap_or(memory.cpu_node[current.cpu]);
+    let node = node.unwrap_or_else(|| memory.near_node());
     alloc_pages_nodemask(memory, current, gfp, order, node, None)
 }
 
@@ -264,8 +264,8 @@ fn context<'a, E: Env>(
 ///
 /// Linux: `__perform_reclaim`, which only requests call.
 pub fn reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, order: Order) -> u64 {
-    let gfp = current.task.scoped(gfp & memory.gfp_allowed());
-    let node = memory.cpu_node[current.cpu];
+    let gfp = current.scoped(gfp & memory.gfp_allowed());
+    let node = memory.near_node();
     let mut ac = context(memory, node, gfp, order, gfp.migratetype().unwrap_or(MigrateType::Unmovable));
     if ac.prefer(memory).is_none() {
         return 0;

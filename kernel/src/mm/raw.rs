@@ -44,7 +44,7 @@ mod tests {
     fn the_last_page_can_be_taken_and_given_back() {
         let machine = HostMachine::new("", &[(0x4000_0000, 16 << 20, 0)], &[]);
         let (memory, tasks) = (machine.memory(), TaskTable::new("sh"));
-        let current = Current::new(tasks.init(), 0);
+        let current = Current::new(tasks.init());
         let zone = memory.populated_zones().next().unwrap();
         let pageblock = memory.blocks.of(0).migratetype();
         let pages: Vec<Pfn> = core::iter::from_fn(|| take_page(&memory, &current, zone)).collect();

@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_mask_says_how_far() {
         let tasks = TaskTable::new("sh");
-        let realtime = Current::new(tasks.spawn("rt", TaskKind::RealTime).unwrap(), 0);
-        let plain = Current::new(tasks.init(), 0);
+        let realtime = Current::new(tasks.spawn("rt", TaskKind::RealTime).unwrap());
+        let plain = Current::new(tasks.init());
         let check = |current: Current<'_>, gfp: Gfp, text: &str| {
             let names: Vec<&str> = gfp_to_alloc_flags(&current, gfp).iter_names().map(|(name, _)| name).collect();
             assert_eq!(names.join(" "), text, "{gfp}");
@@ -127,7 +127,7 @@ mod tests {
         let check = |context, pf: TaskFlags, victim: bool, gfp: Gfp, rule| {
             tasks.init().change_flags(pf, MEMALLOC - pf);
             tasks.init().set_oom_victim(victim);
-            let current = Current::new(tasks.init(), 0).in_context(context);
+            let current = Current::new(tasks.init()).in_context(context);
             assert_eq!(reserve_rule(&current, gfp), rule, "{context:?} {pf:?} {gfp}");
             let open = !matches!(rule, ReserveRule::None | ReserveRule::NoMemalloc);
             assert_eq!(pfmemalloc_allowed(&current, gfp), open);

@@ -21,8 +21,7 @@
 //! Locks: a CPU's own cell, then a node's list; both with interrupts masked. Pages are asked for and given back, and
 //! reports printed, when neither is held.
 //!
-//! Linux does more: it takes no lock to free to another CPU's slab, frees in bulk, interrupts other CPUs to have their
-//! slabs back, and merges similar caches.
+//! Linux does more: it takes no lock to free to another CPU's slab, frees in bulk, and merges similar caches.
 
 use core::fmt;
 

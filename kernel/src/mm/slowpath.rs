@@ -115,7 +115,7 @@ pub fn alloc_pages_slowpath<E: Env>(
 ) -> Result<u32, Refusal> {
     memory.count_lab(LabEvent::Slowpath);
     let asked = ac.gfp;
-    ac.gfp = current.task.scoped(asked);
+    ac.gfp = current.scoped(asked);
     let alloc_mask = ac.gfp;
     let mut slow = SlowPath::new(memory, current, ac);
     slow.settle_mask(asked);

@@ -119,7 +119,7 @@ impl<'m> Lab<'m> {
 
     /// `task` on the CPU that acts.
     pub fn acting_as<'t>(&self, task: &'t Task) -> Current<'t> {
-        Current::new(task, self.memory.env.cpu().number())
+        Current::new(task)
     }
 
     /// Every task.

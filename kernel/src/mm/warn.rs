@@ -24,7 +24,7 @@ const TAINTED: &str = "Tainted: G        W        ";
 #[cold]
 pub fn dump_stack<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) {
     let taint = if memory.printed.is_tainted() { TAINTED } else { "Not tainted" };
-    let (cpu, pid, comm) = (current.cpu, current.task.pid(), current.task.comm());
+    let (cpu, pid, comm) = (memory.cpu(), current.task.pid(), current.task.comm());
     log::warn!("CPU: {cpu} PID: {pid} Comm: {comm} {taint} {RELEASE} {}", env!("CARGO_PKG_VERSION"));
     if let Some(name) = memory.env.hardware_name() {
         log::warn!("Hardware name: {name} (DT)");
@@ -38,7 +38,7 @@ pub fn warn_on_once<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, warni
     memory.count_lab(LabEvent::WarnOnce);
     let (line, function) = warning.place();
     log::warn!("------------[ cut here ]------------");
-    let (cpu, pid) = (current.cpu, current.task.pid());
+    let (cpu, pid) = (memory.cpu(), current.task.pid());
     log::warn!("WARNING: CPU: {cpu} PID: {pid} at mm/page_alloc.c:{line} {function}");
     dump_stack(memory, current);
     log::warn!("---[ end trace {number:016x} ]---");

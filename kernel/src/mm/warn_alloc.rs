@@ -35,7 +35,7 @@ pub fn warn_alloc<E: Env>(
     warn::dump_stack(memory, current);
     if warn::ratelimited(memory, &memory.printed.show_mem, HZ, 1, "warn_alloc_show_mem") {
         let nodes = if shows_every_node(current, gfp) { NodeMask::ALL } else { allowed(current, nodes) };
-        ShowMem { memory, nodes, cpu: current.cpu }.log();
+        ShowMem { memory, nodes, cpu: memory.cpu() }.log();
     }
 }
 

@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn cat<E: Env>(memory: &Memory<'_, E>, path: &str, form: Form) -> String {
-        let (current, mut text) = (Current::new(memory.env.tasks().init(), 0), String::new());
+        let (current, mut text) = (Current::new(memory.env.tasks().init()), String::new());
         let path = PidPath::parse(path).unwrap();
         let task = path.task(memory, &current).unwrap();
         path.file.unwrap().read(memory, &current, task, (form, 5), &mut text).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     fn oom_score_adj_is_written_within_its_limits() {
         let machine = machine();
         let memory = machine.memory();
-        let current = Current::new(memory.env.tasks().init(), 0);
+        let current = Current::new(memory.env.tasks().init());
         let task = memory.env.tasks().spawn("hog", TaskKind::User).unwrap();
         memory.set_hook(Hook::Trace, true);
         let write = |text| PidFile::OomScoreAdj.write(&memory, &current, task, text);
@@ -314,7 +314,7 @@ mod tests {
     fn fail_nth_is_a_count() {
         let machine = machine();
         let memory = machine.memory();
-        let current = Current::new(memory.env.tasks().init(), 0);
+        let current = Current::new(memory.env.tasks().init());
         let task = memory.env.tasks().spawn("tested", TaskKind::User).unwrap();
         assert_eq!(PidFile::FailNth.write(&memory, &current, task, "3\n"), Ok(()));
         assert_eq!((cat(&memory, "/proc/2/fail-nth", Form::Text), memory.has(Hook::FailNth)), ("3\n".into(), true));

@@ -84,7 +84,7 @@ mod tests {
     fn a_line_is_as_wide_as_linux_makes_it() {
         let machine = HostMachine::new("", &[(0x4000_0000, 64 << 20, 0)], &[]);
         let (memory, tasks) = (machine.memory(), TaskTable::new("sh"));
-        kmalloc(&memory, &Current::new(tasks.init(), 0), 4096, Gfp::GFP_KERNEL).unwrap();
+        kmalloc(&memory, &Current::new(tasks.init()), 4096, Gfp::GFP_KERNEL).unwrap();
         let mut text = String::new();
         write(&memory, Form::Text, &mut text).unwrap();
         assert_eq!(text.lines().count(), 2 + 14);

@@ -29,7 +29,7 @@ fn cat(memory: &Memory<'_, HostEnv<'_>>, path: &str, form: Form) -> String {
 
 fn alloc(memory: &Memory<'_, HostEnv<'_>>, gfp: Gfp, order: u32) {
     let tasks = TaskTable::new("sh");
-    alloc_pages(memory, &Current::new(tasks.init(), 0), gfp, order).unwrap();
+    alloc_pages(memory, &Current::new(tasks.init()), gfp, order).unwrap();
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn page_owner_lists_what_is_in_use() {
     assert_eq!(cat(&memory, "/proc/page_owner", Form::Text), "");
     alloc(&memory, Gfp::GFP_KERNEL, 3);
     let tasks = TaskTable::new("sh");
-    let current = Current::new(tasks.init(), 0);
+    let current = Current::new(tasks.init());
     crate::mm::page_alloc::alloc_pages_exact(&memory, &current, 3 * 4096, Gfp::GFP_USER).unwrap();
     let zone = memory.populated_zones().next().unwrap();
     crate::mm::raw::take_page(&memory, &current, zone).unwrap();
@@ -163,7 +163,7 @@ fn read(memory: &Memory<'_, HostEnv<'_>>, name: &str) -> String {
 
 /// What the write answers: nothing, or the error.
 fn write(memory: &Memory<'_, HostEnv<'_>>, name: &str, text: &str) -> String {
-    let current = Current::new(memory.env.tasks().init(), 0);
+    let current = Current::new(memory.env.tasks().init());
     match sysctl::find(name).unwrap().write(memory, &current, text) {
         Ok(()) => String::new(),
         Err(error) => error.to_string(),

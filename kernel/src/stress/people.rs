@@ -11,8 +11,8 @@ use crate::mm::users::Users;
 use crate::task::{Current, Task, TaskFlags, TaskKind};
 
 /// Ends a task: its memory is free then, and so is its number.
-pub(super) fn exit<'u, E: Env<Owner = Users<'u>>>(memory: &Memory<'_, E>, cpu: usize, task: &Task) {
-    oom_kill::exit_task(memory, &Current::new(task, cpu), task);
+pub(super) fn exit<'u, E: Env<Owner = Users<'u>>>(memory: &Memory<'_, E>, task: &Task) {
+    oom_kill::exit_task(memory, &Current::new(task), task);
     assert_eq!(memory.env.tasks().remove(task), Ok(()));
 }
 
@@ -30,7 +30,7 @@ impl Write for Name {
 
 impl Stress {
     /// Ends those of its tasks that were killed, and has as many as it wants.
-    pub(super) fn bury<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, cpu: usize) {
+    pub(super) fn bury<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>) {
         let tasks = memory.env.tasks();
         let killed = |pid: &u16| tasks.by_pid(*pid).is_none_or(Task::is_dying);
         loop {
@@ -38,7 +38,7 @@ impl Stress {
             self.tasks.retain(|task| task != pid);
             self.mlocks.retain(|(task, _)| task != pid);
             if let Some(task) = tasks.by_pid(pid) {
-                exit(memory, cpu, task);
+                exit(memory, task);
             }
         }
         while !self.tasks.is_full() && self.spawn(memory) {}

@@ -74,22 +74,26 @@ impl Context {
 pub struct Current<'t> {
     /// The task that acts, or that was interrupted.
     pub task: &'t Task,
-    /// The CPU that runs it.
-    pub cpu: usize,
     context: Context,
     forbidden: Gfp,
+    /// Flags that the thread has beside the task's.
+    own: TaskFlags,
+    /// Flags of the task that are not for what acts.
+    hidden: TaskFlags,
 }
 
 impl<'t> Current<'t> {
-    /// `task` itself, on CPU `cpu`.
-    pub const fn new(task: &'t Task, cpu: usize) -> Current<'t> {
-        Current { task, cpu, context: Context::Task, forbidden: Gfp::empty() }
+    /// `task` itself.
+    pub const fn new(task: &'t Task) -> Current<'t> {
+        let none = TaskFlags::empty();
+        Current { task, context: Context::Task, forbidden: Gfp::empty(), own: none, hidden: none }
     }
 
-    /// What the task has done on CPU `cpu`.
+    /// The same in a scope in which it has `flags`, too: they are this thread's alone, and scopes nest as borrows do.
+    /// Linux: `memalloc_noreclaim_save`, `memalloc_noio_save`, `memalloc_nofs_save` and their `_restore`.
     #[must_use]
-    pub const fn on_cpu(self, cpu: usize) -> Current<'t> {
-        Current { cpu, ..self }
+    pub const fn with(self, flags: TaskFlags) -> Current<'t> {
+        Current { own: self.own.union(flags), ..self }
     }
 
     /// The same task in another context.
@@ -99,14 +103,11 @@ impl<'t> Current<'t> {
         Current { context, forbidden, ..self }
     }
 
-    /// Runs `handler` as a softirq that interrupts the task: it has no `PF_MEMALLOC` unless it sets the flag itself, and
-    /// the task has afterwards what it had before. Linux: `__do_softirq`.
+    /// Runs `handler` as a softirq that interrupts the task: it has no `PF_MEMALLOC` but its own ([`Current::with`]).
+    /// Linux: `__do_softirq`, which takes the flag from the task meanwhile.
     pub fn serve_softirq<R>(self, handler: impl FnOnce(Current<'t>) -> R) -> R {
-        let before = self.flags() & TaskFlags::PF_MEMALLOC;
-        self.task.change_flags(TaskFlags::empty(), TaskFlags::PF_MEMALLOC);
-        let result = handler(self.in_context(Context::SoftIrq));
-        self.task.change_flags(before, TaskFlags::PF_MEMALLOC - before);
-        result
+        let (hidden, own) = (TaskFlags::PF_MEMALLOC, self.own.difference(TaskFlags::PF_MEMALLOC));
+        handler(Current { hidden, own, ..self.in_context(Context::SoftIrq) })
     }
 
     /// Whether the task acts itself, or what interrupted it.
@@ -121,16 +122,33 @@ impl<'t> Current<'t> {
         self.forbidden
     }
 
-    /// The task's flags. Linux: `current->flags`.
+    /// The flags of what acts. Linux: `current->flags`.
     #[inline(always)]
     pub fn flags(&self) -> TaskFlags {
-        self.task.flags()
+        (self.task.flags() - self.hidden) | self.own
+    }
+
+    /// What is left of a mask after the scopes of what acts. Linux: `current_gfp_context`.
+    #[inline(always)]
+    pub fn scoped(&self, gfp: Gfp) -> Gfp {
+        if !gfp.intersects(Gfp::__GFP_IO | Gfp::__GFP_FS) {
+            return gfp;
+        }
+        let flags = self.flags();
+        if flags.contains(TaskFlags::PF_MEMALLOC_NOIO) {
+            gfp - Gfp::__GFP_IO - Gfp::__GFP_FS
+        } else if flags.contains(TaskFlags::PF_MEMALLOC_NOFS) {
+            gfp - Gfp::__GFP_FS
+        } else {
+            gfp
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::TaskTable;
 
     #[test]
     fn contexts_are_what_linux_calls_them() {
@@ -138,5 +156,27 @@ mod tests {
         assert_eq!(interrupt, [false, false, true, true, true]);
         assert_eq!(Context::ALL.map(Context::in_serving_softirq), [false, false, false, true, false]);
         assert_eq!(Context::ALL.map(Context::in_atomic), [false, true, true, true, true]);
+    }
+
+    /// In whatever order the scopes of two threads that act as one task begin and end.
+    #[test]
+    fn a_scope_is_one_threads_alone() {
+        const MEMALLOC: TaskFlags = TaskFlags::PF_MEMALLOC;
+        let tasks = TaskTable::new("sh");
+        let [first, second] = [Current::new(tasks.init()); 2];
+        let in_scope = first.with(MEMALLOC);
+        assert!(in_scope.flags().contains(MEMALLOC) && !second.flags().contains(MEMALLOC));
+        let nested = in_scope.with(TaskFlags::PF_MEMALLOC_NOIO);
+        assert_eq!(nested.flags(), MEMALLOC | TaskFlags::PF_MEMALLOC_NOIO);
+        assert_eq!(
+            (nested.scoped(Gfp::GFP_KERNEL), in_scope.scoped(Gfp::GFP_KERNEL)),
+            (Gfp::GFP_NOIO, Gfp::GFP_KERNEL)
+        );
+        assert_eq!(tasks.init().flags(), TaskFlags::empty());
+        // What a person sets on the task is everybody's, but for softirqs.
+        tasks.init().change_flags(MEMALLOC, TaskFlags::empty());
+        assert!(second.flags().contains(MEMALLOC));
+        assert!(!in_scope.serve_softirq(|softirq| softirq.flags().contains(MEMALLOC)));
+        assert!(second.serve_softirq(|softirq| softirq.with(MEMALLOC).flags().contains(MEMALLOC)));
     }
 }

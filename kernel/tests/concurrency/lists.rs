@@ -8,8 +8,9 @@ use kernel::mm::memory::Env;
 use kernel::mm::page_alloc;
 use kernel::sync::atomic::Ordering::Relaxed;
 use kernel::sync::{Class, HostCpu, LocalIrq, PerCpu, SpinLock};
+use kernel::task::Current;
 
-use crate::world::{CPUS, Threads, World, current, exhaust, explore, machine, together};
+use crate::world::{CPUS, Threads, World, exhaust, explore, machine, together};
 
 #[test]
 fn a_spin_lock_excludes() {
@@ -53,7 +54,7 @@ fn pages_survive_drains_from_other_cpus() {
         let zone = memory.populated_zones().next().unwrap();
         let total = zone.counts.free_pages() + zone.pcp_pages();
         together(memory.env.threads(), CPUS, |number| {
-            let current = current(&memory, memory.env.tasks().init());
+            let current = Current::new(memory.env.tasks().init());
             let take = || page_alloc::alloc_page(&memory, &current, Gfp::GFP_KERNEL).unwrap();
             let pages: [Pfn; 3] = core::array::from_fn(|_| take());
             if number == 0 {

@@ -18,7 +18,7 @@ use kernel::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use kernel::task::{Current, TaskKind};
 use kernel::vmstat::VmEvent;
 
-use crate::world::{CPUS, World, current, explore, random, small_machine, together};
+use crate::world::{CPUS, World, explore, random, small_machine, together};
 
 /// What each thread does before it ends.
 const OPERATIONS: usize = 6;
@@ -56,7 +56,7 @@ fn operate(memory: &Memory<'_, World<'_>>, current: &Current<'_>, held: &mut Vec
 
 /// Fills the cache, and takes all other pages but a few.
 fn prepare(memory: &Memory<'_, World<'_>>) -> Vec<Pfn> {
-    let (current, users) = (current(memory, memory.env.tasks().init()), memory.env.owner());
+    let (current, users) = (Current::new(memory.env.tasks().init()), memory.env.owner());
     let gfp = Gfp::GFP_HIGHUSER_MOVABLE | Gfp::__GFP_NORETRY | Gfp::__GFP_NOWARN;
     pagecache::set_file_gfp(memory, users, 0, gfp).unwrap();
     for index in 0..CACHED {
@@ -99,7 +99,7 @@ fn a_machine_short_of_memory_loses_nothing() {
         });
         let ended = AtomicU32::new(0);
         together(memory.env.threads(), 1 + CPUS, |number| {
-            let current = current(&memory, tasks[number]);
+            let current = Current::new(tasks[number]);
             if number == 0 {
                 return kswapd::kswapd(&memory, &current, memory.node(NodeId(0)));
             }
@@ -110,7 +110,7 @@ fn a_machine_short_of_memory_loses_nothing() {
                 memory.env.threads().stop();
             }
         });
-        let current = current(&memory, memory.env.tasks().init());
+        let current = Current::new(memory.env.tasks().init());
         taken.iter().for_each(|&pfn| _ = page_alloc::free_page(&memory, &current, pfn).unwrap());
         assert_eq!(verify::verify(&memory, &current, memory.env.owner()).unwrap().lost, 0);
         let findings: Vec<String> = check::audit(&memory).findings().map(ToString::to_string).collect();

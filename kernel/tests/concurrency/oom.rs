@@ -6,16 +6,16 @@ use kernel::mm::memory::{Env, Memory};
 use kernel::mm::oom_kill::{self, OomControl};
 use kernel::mm::sleep;
 use kernel::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use kernel::task::{MmFlags, Task, TaskKind};
+use kernel::task::{Current, MmFlags, Task, TaskKind};
 use kernel::vmstat::VmEvent;
 
-use crate::world::{World, current, explore, machine, together};
+use crate::world::{World, explore, machine, together};
 
 /// Two tasks of 3 pages and of 1.
 fn candidates<'m>(memory: &'m Memory<'_, World<'_>>) -> [&'m Task; 2] {
     [("big", 3), ("small", 1)].map(|(name, pages)| {
         let task = memory.env.tasks().spawn(name, TaskKind::User).unwrap();
-        let populated = anon::populate(memory, &current(memory, task), memory.env.owner(), pages);
+        let populated = anon::populate(memory, &Current::new(task), memory.env.owner(), pages);
         assert_eq!(populated.pages, pages);
         task
     })
@@ -23,7 +23,7 @@ fn candidates<'m>(memory: &'m Memory<'_, World<'_>>) -> [&'m Task; 2] {
 
 /// Somebody runs out and calls for a victim, unless somebody else does just now; whether that came to pass.
 fn run_out(memory: &Memory<'_, World<'_>>, task: &Task) -> bool {
-    let current = current(memory, task);
+    let current = Current::new(task);
     let Some(lock) = memory.oom.try_lock() else {
         sleep::schedule_timeout(memory, &current, 1);
         return false;
@@ -60,9 +60,9 @@ fn every_victim_is_seen_to() {
         let free: u64 = free.sum();
         let gone = AtomicU32::new(0);
         together(memory.env.threads(), 4, |number| match number {
-            0 => oom_kill::oom_reaper(&memory, &current(&memory, tasks.init())),
+            0 => oom_kill::oom_reaper(&memory, &Current::new(tasks.init())),
             1 => {
-                let current = current(&memory, victims[0]);
+                let current = Current::new(victims[0]);
                 while !victims[0].is_dying() && !victims[0].mm.has(MmFlags::OOM_SKIP) {
                     sleep::schedule_timeout(&memory, &current, 1);
                 }
@@ -107,9 +107,9 @@ fn who_exits_by_itself_while_it_is_chosen_is_not_awaited_for_ever() {
         let [big, _] = candidates(&memory);
         together(memory.env.threads(), 2, |number| match number {
             0 => assert!(run_out(&memory, memory.env.tasks().init())),
-            _ => oom_kill::exit_task(&memory, &current(&memory, big), big),
+            _ => oom_kill::exit_task(&memory, &Current::new(big), big),
         });
-        while oom_kill::reap_one(&memory, &current(&memory, memory.env.tasks().init())) {}
+        while oom_kill::reap_one(&memory, &Current::new(memory.env.tasks().init())) {}
         assert!(memory.oom.victims() == 0 || !big.is_oom_victim(), "an exited task is awaited");
     });
 }

@@ -11,8 +11,9 @@ use kernel::mm::verify;
 use kernel::mm::vmscan::{self, ScanControl};
 use kernel::mm::writeback;
 use kernel::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use kernel::task::Current;
 
-use crate::world::{World, current, explore, machine, random, together};
+use crate::world::{World, explore, machine, random, together};
 
 #[test]
 fn a_page_lock_excludes_and_wakes() {
@@ -37,7 +38,7 @@ fn a_page_lock_excludes_and_wakes() {
 
 /// A machine whose file 0 has `pages` dirty pages in the cache.
 fn dirty(memory: &Memory<'_, World<'_>>, pages: u64) {
-    let current = current(memory, memory.env.tasks().init());
+    let current = Current::new(memory.env.tasks().init());
     for index in 0..pages {
         let place = pagecache::check_place(0, index).unwrap();
         filemap::write_unthrottled(memory, &current, memory.env.owner(), place, 1).unwrap();
@@ -46,7 +47,7 @@ fn dirty(memory: &Memory<'_, World<'_>>, pages: u64) {
 
 /// Scans the node as kswapd does when it is in trouble.
 fn reclaim(memory: &Memory<'_, World<'_>>) {
-    let current = current(memory, memory.env.tasks().init());
+    let current = Current::new(memory.env.tasks().init());
     let node = memory.online_nodes().next().unwrap();
     let mut sc = ScanControl::kswapd(0, memory.zone_types().len() - 1);
     sc.priority = 0;
@@ -63,7 +64,7 @@ fn nothing_is_lost_between_writing_and_reclaim() {
         dirty(&memory, 4);
         let users = memory.env.owner();
         together(memory.env.threads(), 4, |number| {
-            let current = current(&memory, memory.env.tasks().init());
+            let current = Current::new(memory.env.tasks().init());
             match number {
                 0 => {
                     for version in 2..4 {
@@ -79,7 +80,7 @@ fn nothing_is_lost_between_writing_and_reclaim() {
                 _ => (0..2).for_each(|_| reclaim(&memory)),
             }
         });
-        let current = current(&memory, memory.env.tasks().init());
+        let current = Current::new(memory.env.tasks().init());
         assert_eq!(verify::verify(&memory, &current, users).unwrap().lost, 0);
         assert_eq!(check::audit(&memory).findings().count(), 0);
     });

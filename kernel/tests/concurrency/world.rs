@@ -15,7 +15,7 @@ use kernel::mm::memory::{Env, Memory};
 use kernel::mm::users::Users;
 use kernel::sched::{Scheduler, ThreadId};
 use kernel::sync::{HostCpu, LocalIrq};
-use kernel::task::{Current, Task, TaskTable};
+use kernel::task::TaskTable;
 use kernel::trace::Ring;
 use shuttle::scheduler::{DfsScheduler, Schedule, Task as Explored, TaskId};
 use shuttle::sync::atomic::AtomicBool as Point;
@@ -268,11 +268,6 @@ impl<'m> World<'m> {
     pub fn threads(&self) -> &Threads {
         &self.threads
     }
-}
-
-/// `task` on the CPU of the caller.
-pub fn current<'t>(memory: &Memory<'_, World<'_>>, task: &'t Task) -> Current<'t> {
-    Current::new(task, memory.env.threads.cpu())
 }
 
 impl<'m> Env for World<'m> {

@@ -83,7 +83,7 @@ impl<'s, 'm> World<'s, 'm> {
 
     /// The task that acts, on the CPU that runs.
     pub fn current(&self) -> Current<'s> {
-        Current::new(self.task, self.memory.pin().cpu())
+        Current::new(self.task)
     }
 
     /// Does one random thing, which it names in `doing`.

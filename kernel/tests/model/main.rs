@@ -106,7 +106,7 @@ impl<'m> Model<'m> {
     }
 
     fn current(&self) -> Current<'_> {
-        Current::new(self.tasks.init(), self.memory.pin().cpu())
+        Current::new(self.tasks.init())
     }
 
     fn step(&mut self) {

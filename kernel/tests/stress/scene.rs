@@ -105,7 +105,7 @@ impl<'s, 'm> Scene<'s, 'm> {
         let memory = self.memory;
         let start = |name: &str, body: Box<dyn FnOnce(&Current<'_>) + Send + 'scope>| {
             let task = memory.env.tasks().spawn(name, TaskKind::Daemon).unwrap();
-            memory.env.threads().spawn(scope, move || body(&Current::new(task, 0)));
+            memory.env.threads().spawn(scope, move || body(&Current::new(task)));
         };
         for node in memory.online_nodes() {
             start(&format!("kswapd{}", node.id), Box::new(move |current| kswapd(memory, current, node)));
@@ -122,7 +122,7 @@ impl<'s, 'm> Scene<'s, 'm> {
         let cpu = (nth / 7 + id as u64) % CPUS;
         self.memory.env.cpu().set_cpu(cpu as usize);
         self.busy[id].store(true, SeqCst);
-        self.persons[id].lock().unwrap().step(self.memory, cpu as usize);
+        self.persons[id].lock().unwrap().step(self.memory);
         self.busy[id].store(false, SeqCst);
         // Others come in at the next offer, in the middle of what this one does then.
         self.memory.env.advance(nth % 5 * 700_000);
@@ -136,7 +136,7 @@ impl<'s, 'm> Scene<'s, 'm> {
         while self.begun[id].load(SeqCst) < self.goal.load(SeqCst) {
             self.step(id);
         }
-        let current = Current::new(self.memory.env.tasks().init(), 0);
+        let current = Current::new(self.memory.env.tasks().init());
         self.persons[id].lock().unwrap().let_go(self.memory, &current);
     }
 
@@ -232,7 +232,7 @@ impl<'s, 'm> Scene<'s, 'm> {
     }
 
     fn inspect(&self) {
-        let current = Current::new(self.memory.env.tasks().init(), 0);
+        let current = Current::new(self.memory.env.tasks().init());
         let inspection = stress::inspect(self.memory, &current);
         if !inspection.is_clean() {
             let audit = check::audit(self.memory);
@@ -247,10 +247,10 @@ impl<'s, 'm> Scene<'s, 'm> {
     /// Everybody gives back what he has, and so does the machine.
     fn give_everything_back(&self) {
         let (memory, users) = (self.memory, self.memory.env.owner());
-        let current = Current::new(memory.env.tasks().init(), 0);
+        let current = Current::new(memory.env.tasks().init());
         memory.set_hook(Hook::Trace, false);
         stress::thaw_all(memory);
-        self.persons.iter().for_each(|person| person.lock().unwrap().give_back(memory, 0));
+        self.persons.iter().for_each(|person| person.lock().unwrap().give_back(memory));
         writeback::sync(memory, &current, users).unwrap();
         assert!(stress::give_back_files(memory, &current));
         swapfile::swapon(memory, users, 0).unwrap();

@@ -105,7 +105,7 @@ fn take_all<M: Machine>(
         call.check_interrupt()?;
         call.shell.session.handles.reserve().map_err(|_| Trouble::OutOfHeap)?;
         let task = control.task;
-        let page = call.kernel(|memory, current| take(memory, &Current::new(task, current.cpu), way));
+        let page = call.kernel(|memory, _| take(memory, &Current::new(task), way));
         let Some(pfn) = page else { return Ok(()) };
         call.shell.session.handles.push(Held { pfn, order: Order::ZERO, pid: task.pid() });
         control.taken += 1;
@@ -117,10 +117,7 @@ fn take_all<M: Machine>(
 /// A page for the abuser.
 fn take<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, way: &Way) -> Option<Pfn> {
     match way {
-        Way::Ask(gfp, flags) => {
-            let _scope = current.task.scope(*flags);
-            page_alloc::alloc_page(memory, current, *gfp).ok()
-        }
+        Way::Ask(gfp, flags) => page_alloc::alloc_page(memory, &current.with(*flags), *gfp).ok(),
         Way::Pool(pool) => {
             mempool::alloc(memory, current, pool, Gfp::GFP_NOWAIT | Gfp::__GFP_NOWARN).ok().map(|addr| addr.pfn())
         }
@@ -129,9 +126,9 @@ fn take<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, way: &Way) -> Opt
 
 /// A page for somebody in a hurry, given back at once; the figures.
 fn ask_innocently<M: Machine>(call: &mut Call<'_, '_, M>, control: &mut AbuseControl) {
-    let (free, answered) = call.kernel(|memory, current| {
+    let (free, answered) = call.kernel(|memory, _| {
         let free = free_pages(memory);
-        let innocent = Current::new(memory.env.tasks().init(), current.cpu);
+        let innocent = Current::new(memory.env.tasks().init());
         let page = page_alloc::alloc_page(memory, &innocent, Gfp::GFP_ATOMIC | Gfp::__GFP_NOWARN);
         (free, page.is_ok_and(|pfn| page_alloc::free_pages(memory, &innocent, pfn, 0).is_ok()))
     });

@@ -67,8 +67,8 @@ the free memory lies in pieces, which compaction could mend.",
 }
 
 fn run_showmem<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let (memory, cpu) = (call.shell.machine.memory(), call.shell.machine.cpu());
-    write!(call, "{}", ShowMem { memory, nodes: NodeMask::ALL, cpu })?;
+    let memory = call.shell.machine.memory();
+    write!(call, "{}", ShowMem { memory, nodes: NodeMask::ALL, cpu: memory.cpu() })?;
     Ok(Status::DONE)
 }
 

@@ -121,15 +121,15 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 /// The shell's own thread does it all.
 #[inline(never)]
 fn alone<M: Machine>(call: &mut Call<'_, '_, M>, amount: Amount, seed: u64) -> Work {
-    let (memory, cpu) = (call.shell.machine.memory(), call.shell.machine.cpu());
+    let memory = call.shell.machine.memory();
     let mut person = Stress::new(seed, 0, Limits::of(memory, 1, false));
     let (mut operations, mut interrupted) = (0, false);
     while amount.goes_on(operations, memory.env.sched().jiffies()) && !interrupted {
-        person.step(memory, cpu);
+        person.step(memory);
         operations += 1;
         interrupted = call.shell.machine.interrupted();
     }
-    person.give_back(memory, cpu);
+    person.give_back(memory);
     Work { operations, persons: 1, interrupted }
 }
 
@@ -145,7 +145,7 @@ struct Found {
 /// Lets the machine come to rest, and looks at everything.
 fn look<M: Machine>(call: &mut Call<'_, '_, M>, settings: &Settings) -> Found {
     let memory = call.shell.machine.memory();
-    let current = Current::new(memory.env.tasks().init(), call.shell.machine.cpu());
+    let current = Current::new(memory.env.tasks().init());
     stress::thaw_all(memory);
     let _ = writeback::sync(memory, &current, memory.env.owner());
     let mut complete = stress::give_back_files(memory, &current);
@@ -157,7 +157,7 @@ fn look<M: Machine>(call: &mut Call<'_, '_, M>, settings: &Settings) -> Found {
 /// Waits until nobody is in the middle of something; how many pages are in use then.
 fn rest<M: Machine>(call: &mut Call<'_, '_, M>) -> u64 {
     let memory = call.shell.machine.memory();
-    let current = Current::new(memory.env.tasks().init(), call.shell.machine.cpu());
+    let current = Current::new(memory.env.tasks().init());
     let now = || memory.env.sched().jiffies();
     call.shell.machine.settle(None);
     let end = now() + PATIENCE;

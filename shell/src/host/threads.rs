@@ -48,7 +48,7 @@ impl Threads {
     /// Starts a thread with a task of its own.
     fn daemon(&mut self, name: &str, body: impl FnOnce(&Current<'_>) + Send + 'static) {
         let task = self.memory.env.tasks().spawn(name, TaskKind::Daemon).expect("room for the daemons");
-        self.spawn(task.pid(), move || body(&Current::new(task, 0)));
+        self.spawn(task.pid(), move || body(&Current::new(task)));
     }
 
     /// Starts a thread for the task with number `pid`.

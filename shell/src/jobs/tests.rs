@@ -44,6 +44,17 @@ fn a_job_acts_as_the_task_that_started_it() {
     assert!(run(&mut shell, "task list").contains("\n    2 hog                      1 "));
 }
 
+/// Each would make room; that one does so gives the other no reserves, and leaves no flag behind, whoever ends first.
+#[test]
+fn jobs_that_act_as_one_task_reclaim_each_for_itself() {
+    let mut shell = shell();
+    run(&mut shell, "pc ra 1 0 1000; kswapd freeze; free to 0; alloc GFP_KERNEL & alloc GFP_KERNEL & tick 50");
+    let both = "[1] runs as sh: alloc GFP_KERNEL\n[2] runs as sh: alloc GFP_KERNEL\nsh: 0x0()\n";
+    assert_eq!(run(&mut shell, "jobs; task set sh"), both);
+    let output = run(&mut shell, "kill %1; wait %1; kill %2; wait %2; task set sh");
+    assert!(output.ends_with("[2] called off: alloc GFP_KERNEL\nsh: 0x0()\n"), "{output}");
+}
+
 #[test]
 fn a_job_that_sleeps_is_listed_called_off_and_waited_for() {
     let mut shell = shell();

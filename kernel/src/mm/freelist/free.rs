@@ -112,7 +112,7 @@ pub fn drain_local_pages<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, 
 
 /// Gives the pages on the per-CPU lists of every CPU back to their zones. Linux: `drain_all_pages`.
 pub fn drain_all_pages<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) {
-    memory.env.on_each_cpu(&|cpu| drain_local_pages(memory, &current.on_cpu(cpu), None));
+    memory.on_each_cpu(current, &|_| drain_local_pages(memory, current, None));
 }
 
 /// Gives a block, prepared for freeing and in `state`, back to its zone. Linux: `__free_pages_ok`, `free_one_page`.

@@ -29,7 +29,7 @@ pub(super) fn dump_header<E: Env>(
         current.task.oom_score_adj()
     );
     warn::dump_stack(memory, current);
-    ShowMem { memory, nodes: allowed(current, oc.nodemask), cpu: current.cpu }.log();
+    ShowMem { memory, nodes: allowed(current, oc.nodemask), cpu: memory.cpu() }.log();
     if slab_outweighs_lru(memory) {
         dump_slabs(memory);
     }

@@ -86,7 +86,7 @@ pub fn alloc_pages_exact<E: Env>(
     bytes: u64,
     gfp: Gfp,
 ) -> Result<PhysAddr, AllocError> {
-    alloc_pages_exact_nid(memory, current, memory.cpu_node[current.cpu], bytes, gfp)
+    alloc_pages_exact_nid(memory, current, memory.near_node(), bytes, gfp)
 }
 
 /// [`alloc_pages_exact`] near `node`. Linux: `alloc_pages_exact_nid`.

@@ -30,7 +30,7 @@ pub fn netif_receive_skb<E: Env>(
     skb: SkBuff,
 ) -> Result<bool, Dropped> {
     let of_reserves = net.memalloc_socks() && skb.is_pfmemalloc(memory);
-    let received = entitled(current, of_reserves, || receive_core(memory, net, sock, skb, of_reserves));
+    let received = entitled(current, of_reserves, |_| receive_core(memory, net, sock, skb, of_reserves));
     match received {
         Ok(_) => net.stats.delivered += 1,
         Err(_) => kfree_skb(memory, current, net, skb),
@@ -40,9 +40,8 @@ pub fn netif_receive_skb<E: Env>(
 
 /// Runs `process` with `PF_MEMALLOC` if the packet is one of the reserves: what it needs may come from there, too, for
 /// it helps to make room. Linux: `memalloc_noreclaim_save`, `memalloc_noreclaim_restore`.
-pub fn entitled<R>(current: &Current<'_>, of_reserves: bool, process: impl FnOnce() -> R) -> R {
-    let _scope = of_reserves.then(|| current.task.scope(TaskFlags::PF_MEMALLOC));
-    process()
+pub fn entitled<R>(current: &Current<'_>, of_reserves: bool, process: impl FnOnce(&Current<'_>) -> R) -> R {
+    process(&if of_reserves { current.with(TaskFlags::PF_MEMALLOC) } else { *current })
 }
 
 /// Linux: `__netif_receive_skb_core`, and the protocols as far as they are about memory.

@@ -82,7 +82,7 @@ fn alloc_rx<E: Env>(
         return alloc_skb(memory, current, net, len, gfp);
     }
     let bytes = data_align(len + SHARED_INFO);
-    let cache = pick(&mut net.caches[current.cpu % NR_CPUS]);
+    let cache = pick(&mut net.caches[memory.cpu() % NR_CPUS]);
     let gfp = rx_gfp(net.socks.iter().flatten().any(|sock| sock.is_memalloc()), gfp);
     let head = page_frag_alloc(memory, current, cache, bytes, gfp).map_err(NoSkb::Frag)?;
     let marks = if cache.is_pfmemalloc() { HEAD_FRAG | PFMEMALLOC } else { HEAD_FRAG };

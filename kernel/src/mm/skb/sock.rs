@@ -292,7 +292,7 @@ pub fn release_sock<E: Env>(
             kfree_skb(memory, current, net, skb);
             continue;
         }
-        match entitled(current, of_reserves, || sock_queue_rcv_skb(memory, net, number, skb)) {
+        match entitled(current, of_reserves, |_| sock_queue_rcv_skb(memory, net, number, skb)) {
             Ok(()) => received += 1,
             Err(_) => kfree_skb(memory, current, net, skb),
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::mm::kmem_cache::MAX_KMALLOC_SIZE;
 use crate::mm::testing::{Lab, board_m64 as board, logged};
-use crate::task::{Context, TaskFlags};
+use crate::task::{Context, Current, TaskFlags};
 
 /// Two sockets: N is an ordinary one, M makes room.
 const N: usize = 0;
@@ -244,11 +244,11 @@ fn a_packet_of_the_reserves_is_worked_on_with_the_reserves() {
     let machine = board();
     let lab = Lab::new(&machine);
     let current = lab.current();
-    let has_it = || current.flags().contains(TaskFlags::PF_MEMALLOC);
+    let has_it = |current: &Current<'_>| current.flags().contains(TaskFlags::PF_MEMALLOC);
     assert!(deliver::entitled(&current, true, has_it) && !deliver::entitled(&current, false, has_it));
-    assert!(!has_it());
+    assert!(!has_it(&current));
     current.task.change_flags(TaskFlags::PF_MEMALLOC, TaskFlags::empty());
-    assert!(deliver::entitled(&current, true, has_it) && has_it());
+    assert!(deliver::entitled(&current, true, has_it) && has_it(&current));
 }
 
 #[test]

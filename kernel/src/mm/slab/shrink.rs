@@ -1,7 +1,7 @@
 //! A cache as a whole: its empty slabs given back, all of it destroyed, all of it looked at.
 //!
 //! Linux: `kmem_cache_shrink`, `kmem_cache_destroy`, `validate_slab_cache`.
-//! Linux does more: it asks only the CPUs that have a slab of the cache to give it up.
+//! Linux does more: it interrupts only those CPUs that have a slab to give up.
 
 use super::debug::{self, Corruption};
 use super::{pages, partial};
@@ -11,7 +11,7 @@ use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
 use crate::mm::page::NIL;
 use crate::mm::slab_object::Slab;
-use crate::task::{Context, Current};
+use crate::task::Current;
 
 /// Slabs with at most so many free objects are sorted. Linux: `SHRINK_PROMOTE_MAX`.
 const PROMOTED: usize = 32;
@@ -19,7 +19,7 @@ const PROMOTED: usize = 32;
 /// Gives every slab of the cache without an object in use back, and puts the fullest ones where they are taken first;
 /// how many slabs are left. Linux: `kmem_cache_shrink`, which says 0 when there is none.
 pub fn kmem_cache_shrink<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, cache: &KmemCache) -> u64 {
-    flush_all(memory, current, cache);
+    memory.on_each_cpu(current, &|_| flush_cpu_slab(memory, current, cache));
     for node in memory.online_nodes() {
         let mut empty = List::EMPTY;
         {
@@ -31,15 +31,6 @@ pub fn kmem_cache_shrink<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, 
     }
     debug::report_broken(cache);
     cache.nr_slabs()
-}
-
-/// Has every CPU put its slabs where they belong; in an interrupt handler or an atomic section, from which no other CPU can
-/// be called, only this one. Linux: `flush_all`.
-fn flush_all<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, cache: &KmemCache) {
-    match current.context() {
-        Context::Task => memory.env.on_each_cpu(&|cpu| flush_cpu_slab(memory, &current.on_cpu(cpu), cache)),
-        _ => flush_cpu_slab(memory, current, cache),
-    }
 }
 
 /// Puts this CPU's slabs where they belong. Linux: `flush_cpu_slab`.

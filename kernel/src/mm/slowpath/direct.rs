@@ -20,10 +20,8 @@ use crate::vmstat::VmEvent;
 /// Reclaims for the request of `ac`; what [`vmscan::try_to_free_pages`] says. Linux: `__perform_reclaim`.
 pub fn perform_reclaim<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext<'_>) -> u64 {
     sleep::cond_resched(memory, current);
-    let scope = current.task.scope(TaskFlags::PF_MEMALLOC);
     current.task.take_reclaimed_slab();
-    let nr_reclaimed = vmscan::try_to_free_pages(memory, current, ac);
-    drop(scope);
+    let nr_reclaimed = vmscan::try_to_free_pages(memory, &current.with(TaskFlags::PF_MEMALLOC), ac);
     sleep::cond_resched(memory, current);
     nr_reclaimed
 }
@@ -46,10 +44,8 @@ impl<E: Env> SlowPath<'_, '_, '_, '_, E> {
         if self.ac.order == Order::ZERO {
             return Ok(());
         }
-        let scope = self.current.task.scope(TaskFlags::PF_MEMALLOC);
-        self.compact_result =
-            compaction::try_to_compact_pages(self.memory, self.current, self.ac, self.flags, priority);
-        drop(scope);
+        let current = &self.current.with(TaskFlags::PF_MEMALLOC);
+        self.compact_result = compaction::try_to_compact_pages(self.memory, current, self.ac, self.flags, priority);
         if self.compact_result <= CompactResult::INACTIVE {
             return Ok(());
         }

@@ -36,11 +36,11 @@ pub fn alloc_pages<E: Env>(
     }
     let preferred = memory.best_zone(best, gfp)?;
     let ac = AllocContext {
-        gfp: current.task.scoped(gfp),
+        gfp: current.scoped(gfp),
         order: Order::new(order)?,
         highest: memory.zone_table.zone(gfp),
         migratetype: gfp.migratetype()?,
-        zonelist: &memory.node(memory.cpu_node[current.cpu]).fallback,
+        zonelist: &memory.node(memory.near_node()).fallback,
         nodemask: None,
         preferred_node: preferred.node,
         preferred_zone: preferred.id,

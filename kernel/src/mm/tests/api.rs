@@ -208,7 +208,7 @@ fn owners_are_noted_when_the_boot_argument_asks_for_it() {
     let machine = board_16m("page_owner=on");
     let lab = Lab::new(&machine);
     let hog = lab.tasks().spawn("hog", TaskKind::User).unwrap();
-    let current = crate::task::Current::new(hog, 0);
+    let current = crate::task::Current::new(hog);
     for order in [0, 4] {
         let pfn = page_alloc::alloc_pages(&lab.memory, &current, Gfp::GFP_NOFS, order).unwrap();
         let owner = lab.memory.page_owners.get(lab.memory.pages.index(pfn)).unwrap();

@@ -105,7 +105,7 @@ fn play(row: Row, then: impl FnOnce(&ReclaimLab<'_>, &ScanControl, Fate)) {
         may_writepage: row.may_writepage,
         ..ScanControl::kswapd(0, 0)
     };
-    vmscan::shrink_node(&lab.memory, &Current::new(task, 0), lab.node(), &mut sc);
+    vmscan::shrink_node(&lab.memory, &Current::new(task), lab.node(), &mut sc);
     bystander.map(|index| lab.memory.pages.at(index).clear_flags(PageFlags::LOCKED));
     lab.assert_lists_sound();
     let place = lab.list_of(index);

@@ -146,7 +146,7 @@ fn each_cpu_has_lists_of_its_own() {
     assert_eq!([0, 1].map(|cpu| lab.zone().pageset(cpu).count()), [3, 2]);
     lab.drain(); // of this CPU alone
     assert_eq!([0, 1].map(|cpu| lab.zone().pageset(cpu).count()), [3, 0]);
-    assert_eq!(lab.current().cpu, 1);
+    assert_eq!(lab.memory.cpu(), 1);
     lab.assert_sound();
 }
 
@@ -167,7 +167,7 @@ fn pages_of_the_other_node_wait_on_lists_of_that_node() {
     let machine = board_2_nodes("");
     let lab = Lab::new(&machine);
     lab.memory.zones().for_each(|zone| zone.set_pcp_limits(PcpLimits { high: 12, batch: 2 }));
-    let current = Current::new(lab.tasks().init(), 0);
+    let current = Current::new(lab.tasks().init());
     let node = Some(NodeId(1));
     let pfn = crate::mm::page_alloc::alloc_pages_node(&lab.memory, &current, node, Gfp::GFP_KERNEL, 0).unwrap();
     lab.free(pfn, 0).unwrap();

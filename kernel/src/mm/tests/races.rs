@@ -57,7 +57,7 @@ fn a_page_that_somebody_else_cut_off_meanwhile_is_unlocked() {
         for _ in 0..2 {
             let tasks = memory.env.tasks();
             threads.spawn(scope, || {
-                let current = crate::task::Current::new(tasks.init(), 0);
+                let current = crate::task::Current::new(tasks.init());
                 assert_eq!(truncate::truncate(memory, &current, users(&lab), 1), Ok(()));
             });
         }

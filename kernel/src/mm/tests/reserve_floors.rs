@@ -81,10 +81,7 @@ impl Row {
     fn act<'t, R>(&self, task: Current<'t>, ask: impl FnOnce(Current<'t>) -> R) -> R {
         match (self.context, self.pf) {
             (Context::SoftIrq, pf) => task.serve_softirq(|softirq| {
-                if pf == "pfin" {
-                    softirq.task.change_flags(TaskFlags::PF_MEMALLOC, TaskFlags::empty());
-                }
-                ask(softirq)
+                ask(if pf == "pfin" { softirq.with(TaskFlags::PF_MEMALLOC) } else { softirq })
             }),
             (context, _) => ask(task.in_context(context)),
         }

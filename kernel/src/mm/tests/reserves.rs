@@ -30,7 +30,7 @@ fn machine(profile: Profile, managed: &[u64], quirks: Quirks) -> Memory<'static,
 }
 
 fn set(memory: &Memory<'_, HostEnv<'_>>, name: &str, value: &str) {
-    sysctl::find(name).unwrap().write(memory, &Current::new(memory.env.tasks().init(), 0), value).unwrap();
+    sysctl::find(name).unwrap().write(memory, &Current::new(memory.env.tasks().init()), value).unwrap();
 }
 
 fn marks(zone: &Zone) -> [u64; 3] {

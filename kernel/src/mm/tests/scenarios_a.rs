@@ -147,10 +147,7 @@ fn t11_interrupts_do_not_inherit_pf_memalloc() {
     check(&|lab, task| count(lab, &task.in_context(Context::HardIrq), Gfp::GFP_ATOMIC), 204);
     check(&|lab, task| count(lab, &task.in_context(Context::BhOff), Gfp::GFP_NOWAIT), 44);
     check(&|lab, task| task.serve_softirq(|softirq| count(lab, &softirq, Gfp::GFP_NOWAIT)), 44);
-    let sets_it = |lab: &Lab<'_>, softirq: Current<'_>| {
-        softirq.task.change_flags(MEMALLOC, TaskFlags::empty());
-        count(lab, &softirq, Gfp::GFP_NOWAIT)
-    };
+    let sets_it = |lab: &Lab<'_>, softirq: Current<'_>| count(lab, &softirq.with(MEMALLOC), Gfp::GFP_NOWAIT);
     check(&|lab, task| task.serve_softirq(|softirq| sets_it(lab, softirq)), 300);
 }
 

@@ -67,7 +67,7 @@ fn t43_once_the_flusher_works_there_is_memory() {
     let mut got = None;
     let diff = lab.vmstat_diff(|| {
         std::thread::scope(|scope| {
-            threads.spawn(scope, || writeback::flusher(memory, &Current::new(task, 0), memory.env.owner()));
+            threads.spawn(scope, || writeback::flusher(memory, &Current::new(task), memory.env.owner()));
             got = lab.alloc(Gfp::GFP_KERNEL, 0).ok();
             threads.stop();
         });

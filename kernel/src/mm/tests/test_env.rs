@@ -227,7 +227,7 @@ impl<'m> ReclaimLab<'m> {
     }
 
     pub fn current(&self) -> Current<'_> {
-        Current::new(self.memory.env.tasks().init(), 0)
+        Current::new(self.memory.env.tasks().init())
     }
 
     pub fn owner(&self) -> &TestOwner {

@@ -17,7 +17,7 @@ fn reclaim(pages: u64, kind: TaskKind, gfp: Gfp, set: impl FnOnce(&ReclaimLab<'_
     let lab = ReclaimLab::new(&machine);
     lab.pages(pages, PageFlags::empty(), Mapped::NOT);
     lab.free_to(100);
-    let current = Current::new(lab.task("u", kind), 0);
+    let current = Current::new(lab.task("u", kind));
     set(&lab, &current);
     let start = lab.memory.env.sched().jiffies();
     let result = lab.reclaim_as(&current, gfp);

@@ -180,7 +180,7 @@ fn the_flusher_writes_what_is_old_and_what_is_too_much() {
     let (memory, threads) = (&lab.memory, lab.memory.env.threads());
     let task = lab.tasks().spawn("flusher", TaskKind::Daemon).unwrap();
     std::thread::scope(|scope| {
-        threads.spawn(scope, || writeback::flusher(memory, &Current::new(task, 0), memory.env.owner()));
+        threads.spawn(scope, || writeback::flusher(memory, &Current::new(task), memory.env.owner()));
         threads.settle();
         write(&lab, place(0, 0), 1);
         let sleep = |ticks| crate::mm::sleep::schedule_timeout(memory, &lab.current(), ticks);
@@ -212,7 +212,7 @@ fn when_the_flusher_writes_is_a_setting() {
         crate::proc::sysctl::find(name).unwrap().write(memory, &lab.current(), value).unwrap();
     };
     std::thread::scope(|scope| {
-        threads.spawn(scope, || writeback::flusher(memory, &Current::new(task, 0), memory.env.owner()));
+        threads.spawn(scope, || writeback::flusher(memory, &Current::new(task), memory.env.owner()));
         threads.settle();
         let sleep = |ticks| crate::mm::sleep::schedule_timeout(memory, &lab.current(), ticks);
         set("dirty_expire_centisecs", "100");

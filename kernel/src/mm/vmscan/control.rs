@@ -65,7 +65,7 @@ impl ScanControl {
     pub(super) fn direct(current: &Current<'_>, ac: &AllocContext<'_>) -> ScanControl {
         ScanControl {
             nr_to_reclaim: SWAP_CLUSTER_MAX,
-            gfp: current.task.scoped(ac.gfp),
+            gfp: current.scoped(ac.gfp),
             reclaim_idx: ac.highest,
             nodemask: ac.nodemask,
             ..ScanControl::kswapd(ac.order.get(), ac.highest)

@@ -1,9 +1,8 @@
 //! `stress --cpus`: a person at every CPU, each on a thread that only this CPU runs.
 //!
 //! They act at the same time, on machines where that is possible, beside the daemons. Each gives back what it has before
-//! its thread ends, and leaves nothing on the lists of its CPU. The shell's thread waits, ends what could last for ever,
-//! and looks for ^C. A single person who is interrupted between two steps takes a page in a handler of its own CPU now and
-//! then, so that interrupts meet every lock.
+//! its thread ends. The shell's thread waits, ends what could last for ever, and looks for ^C. Everybody is interrupted
+//! now and then between two steps, and takes a block in a handler of its own CPU, so that interrupts meet every lock.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use kernel::gfp::Gfp;
 use kernel::mm::memory::Env;
-use kernel::mm::{freelist, page_alloc, slab};
+use kernel::mm::page_alloc;
 use kernel::sched::{HZ, Scheduler, ThreadId, WaitQueue};
 use kernel::stress::{Limits, Stress};
 use kernel::task::{Context, Current, Task, TaskKind};
@@ -100,7 +99,7 @@ fn start<'a, M: Machine>(
     let its = shared.clone();
     let body = Box::new(move |mut machine: M| {
         let memory = machine.memory();
-        boxed.iter_mut().for_each(|person| live(&mut machine, person, &its, cpu, share));
+        boxed.iter_mut().for_each(|person| live(&mut machine, person, &its, task, share));
         drop(boxed);
         its.at_work.fetch_sub(1, SeqCst);
         its.end.wake_all(memory.env.sched());
@@ -115,13 +114,12 @@ fn start<'a, M: Machine>(
     }
 }
 
-/// The life of a person at `cpu`.
-fn live<M: Machine>(machine: &mut M, person: &mut Stress, shared: &Shared, cpu: usize, share: Amount) {
-    let memory = machine.memory();
-    let current = Current::new(memory.env.tasks().init(), cpu);
+/// The life of a person at a CPU, whose thread was started as `task`.
+fn live<M: Machine>(machine: &mut M, person: &mut Stress, shared: &Shared, task: &Task, share: Amount) {
+    let (memory, current) = (machine.memory(), Current::new(task));
     let mut steps = 0;
     while share.goes_on(steps, memory.env.sched().jiffies()) && !shared.stop.load(SeqCst) {
-        person.step(memory, cpu);
+        person.step(memory);
         steps += 1;
         if steps % INTERRUPTED_EVERY == 0 {
             interrupt(machine, &current, steps / INTERRUPTED_EVERY);
@@ -129,9 +127,7 @@ fn live<M: Machine>(machine: &mut M, person: &mut Stress, shared: &Shared, cpu: 
         // Offers the CPU.
         let _ = machine.interrupted();
     }
-    person.give_back(memory, cpu);
-    memory.slabs.iter().for_each(|cache| _ = slab::kmem_cache_shrink(memory, &current, cache));
-    freelist::drain_local_pages(memory, &current, None);
+    person.give_back(memory);
     shared.operations.fetch_add(steps, SeqCst);
 }
 
@@ -139,10 +135,12 @@ fn live<M: Machine>(machine: &mut M, person: &mut Stress, shared: &Shared, cpu: 
 fn interrupt<M: Machine>(machine: &mut M, current: &Current<'_>, nth: u64) {
     let memory = machine.memory();
     let (context, order) = (if nth.is_multiple_of(2) { Context::SoftIrq } else { Context::HardIrq }, nth as u32 % 3);
-    let mut block = None;
+    let (mut block, mut served) = (None, 0);
     machine.in_context(context, &mut || {
+        served += 1;
         block = page_alloc::alloc_pages(memory, &current.in_context(context), IN_HANDLER, order).ok();
     });
+    assert_eq!(served, 1, "times that the handler ran");
     if let Some(pfn) = block {
         let freed = page_alloc::free_pages(memory, current, pfn, order);
         assert_eq!(freed, Ok(true), "the block that an interrupt handler took");

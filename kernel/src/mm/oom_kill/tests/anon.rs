@@ -27,7 +27,7 @@ pub struct Anon {
 
 /// Gives `task` another `count` pages.
 pub fn fault_in(memory: &Memory<'_, AnonEnv>, task: &Task, count: u64) {
-    let current = Current::new(task, 0);
+    let current = Current::new(task);
     for _ in 0..count {
         let pfn = page_alloc::alloc_page(memory, &current, Gfp::GFP_HIGHUSER_MOVABLE).unwrap();
         memory.env.owner().pages.lock().unwrap().push((task.pid(), pfn));

@@ -15,13 +15,13 @@ fn t19_a_request_waits_for_its_victims_memory() {
     let reaper = memory.env.tasks().spawn("oom_reaper", TaskKind::Daemon).unwrap();
     anon::fault_in(&memory, victim, 6000);
     victim.mm.pgtables_bytes.store(81920, Relaxed);
-    let (zone, current) = (memory.populated_zones().next().unwrap(), Current::new(asker, 0));
+    let (zone, current) = (memory.populated_zones().next().unwrap(), Current::new(asker));
     while zone.counts.free_pages() > 256 {
         raw::take_page(&memory, &current, zone).unwrap();
     }
     let threads = memory.env.sched();
     let log = std::thread::scope(|scope| {
-        threads.spawn(scope, || oom_reaper(&memory, &Current::new(reaper, 0)));
+        threads.spawn(scope, || oom_reaper(&memory, &Current::new(reaper)));
         threads.settle();
         let log = logged(|| page_alloc::alloc_page(&memory, &current, Gfp::GFP_KERNEL).unwrap());
         threads.stop();
@@ -112,7 +112,7 @@ fn an_exited_task_has_nothing_and_is_nobody() {
 fn a_victims_pages_come_back_by_the_reaper_or_by_its_exit() {
     let machine = machine();
     let memory = machine.memory_with(anon::env(SWAP));
-    let current = Current::new(memory.env.tasks().init(), 0);
+    let current = Current::new(memory.env.tasks().init());
     let [reaped, exits] = ["reaped", "exits"].map(|comm| memory.env.tasks().spawn(comm, TaskKind::User).unwrap());
     let free = || memory.populated_zones().map(|zone| zone.counts.free_pages() + zone.pcp_pages()).sum::<u64>();
     let before = free();

@@ -79,7 +79,7 @@ fn reports_are_limited_but_deaths_are_not() {
 fn the_report_tells_swap_slab_and_the_machine() {
     let machine = machine();
     let memory = machine.memory_with(anon::env(SWAP));
-    let current = Current::new(memory.env.tasks().init(), 0);
+    let current = Current::new(memory.env.tasks().init());
     memory.env.tasks().spawn("V", TaskKind::User).unwrap();
     let log = logged(|| pagefault_out_of_memory(&memory, &current));
     assert!(log.contains("\nHardware name: linux,dummy-virt (DT)\nMem-Info:\n"), "{log}");

@@ -110,6 +110,23 @@ fn two_chains_of_one_slab_become_one() {
 }
 
 #[test]
+fn the_slabs_of_every_cpu_are_given_back() {
+    let machine = board();
+    let lab = Lab::new(&machine);
+    let cache = lab.make("mine", 512, CacheFlags::empty());
+    for cpu in [0, 2, 1] {
+        lab.memory.env.cpu().set_cpu(cpu);
+        // The last slab is the one that the CPU takes from; the others, full until now, become its spare ones.
+        let objects: Vec<_> = (0..20).map(|_| lab.get(cache)).collect();
+        objects.into_iter().for_each(|object| lab.put(cache, object).unwrap());
+    }
+    assert_eq!(lab.figures(cache)[2], 9);
+    lab.memory.env.cpu().set_cpu(0);
+    assert_eq!((lab.shrink(cache), lab.slab_pages()), (0, [0, 0]));
+    assert_eq!(kmem_cache_destroy(&lab.memory, &lab.current(), cache), Ok(()));
+}
+
+#[test]
 fn a_request_for_a_node_is_served_from_there() {
     let machine = crate::mm::testing::board_2_nodes("");
     let lab = Lab::new(&machine);

@@ -19,7 +19,7 @@ fn with_kcompactd(lab: &MovableLab<'_>, act: impl FnOnce()) {
     std::thread::scope(|scope| {
         let threads = lab.memory.env.sched();
         threads.spawn(scope, || {
-            compaction::kcompactd(&lab.memory, &Current::new(task, 0), lab.memory.node(NodeId(0)));
+            compaction::kcompactd(&lab.memory, &Current::new(task), lab.memory.node(NodeId(0)));
         });
         threads.settle();
         let _stop = Stop(threads);

@@ -241,7 +241,7 @@ impl<'m> MovableLab<'m> {
     }
 
     pub fn current(&self) -> Current<'_> {
-        Current::new(self.memory.env.tasks().init(), 0)
+        Current::new(self.memory.env.tasks().init())
     }
 
     pub fn page(&self, pfn: Pfn) -> &Page {
