@@ -13,7 +13,7 @@ use crate::{process, workspace};
 /// How much is explored.
 #[derive(Args, Clone, Debug)]
 pub struct Exploration {
-    /// Schedules of all random tests together
+    /// Schedules of the whole machine; the tests of its parts take a share each
     #[arg(long, default_value_t = 1_000_000)]
     pub schedules: u64,
     /// Where the random numbers start
@@ -22,7 +22,7 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    /// As much as takes a minute.
+    /// As much as the suite has time for.
     pub const SHORT: Exploration = Exploration { schedules: 100_000, seed: 1 };
 }
 
@@ -34,18 +34,15 @@ pub fn run(exploration: &Exploration) -> Result<u8> {
 
 /// Explores everything.
 pub fn run_loom() -> Result<u8> {
-    process::show(&mut loom())?;
+    process::show(loom().args(["--", "--nocapture"]))?;
     Ok(0)
 }
 
-/// Cargo's call for what loom explores, in every order that the memory model allows, with
-/// few preemptions.
+/// Cargo's call for what loom explores, in every order that the memory model allows.
 pub fn loom() -> Command {
     let mut cargo = workspace::cargo_with(&["test", "--package", "kernel", "--test", "loom"]);
     cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target().join("loom"));
     cargo.env("CARGO_PROFILE_TEST_OPT_LEVEL", "1").env("CARGO_PROFILE_TEST_DEBUG", "0");
-    // Orders with more preemptions than these are left out: there are too many for minutes.
-    cargo.env("LOOM_MAX_PREEMPTIONS", "2");
     cargo
 }
 

@@ -10,7 +10,9 @@ use kernel::sync::atomic::Ordering::Relaxed;
 use kernel::sync::{Class, HostCpu, LocalIrq, PerCpu, SpinLock};
 use kernel::task::Current;
 
-use crate::world::{CPUS, Threads, World, exhaust, explore, machine, together};
+use crate::schedules::{exhaust, explore};
+use crate::threads::{Threads, together};
+use crate::world::{CPUS, World, machine};
 
 #[test]
 fn a_spin_lock_excludes() {

@@ -18,7 +18,9 @@ use kernel::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use kernel::task::{Current, TaskKind};
 use kernel::vmstat::VmEvent;
 
-use crate::world::{CPUS, World, explore, random, small_machine, together};
+use crate::schedules::{explore, random};
+use crate::threads::together;
+use crate::world::{CPUS, World, small_machine};
 
 /// What each thread does before it ends.
 const OPERATIONS: usize = 6;
@@ -89,7 +91,7 @@ impl Seen {
 fn a_machine_short_of_memory_loses_nothing() {
     let seen = Arc::new(Seen::default());
     let counted = seen.clone();
-    explore("alloc, free, drain, reclaim, kswapd", 30, move || {
+    explore("alloc, free, drain, reclaim, kswapd", 100, move || {
         let machine = small_machine(2 << 20);
         let memory = World::memory(&machine);
         let taken = prepare(&memory);

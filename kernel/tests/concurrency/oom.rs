@@ -9,7 +9,9 @@ use kernel::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use kernel::task::{Current, MmFlags, Task, TaskKind};
 use kernel::vmstat::VmEvent;
 
-use crate::world::{World, explore, machine, together};
+use crate::schedules::explore;
+use crate::threads::together;
+use crate::world::{World, machine};
 
 /// Two tasks of 3 pages and of 1.
 fn candidates<'m>(memory: &'m Memory<'_, World<'_>>) -> [&'m Task; 2] {

@@ -13,7 +13,9 @@ use kernel::mm::writeback;
 use kernel::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use kernel::task::Current;
 
-use crate::world::{World, explore, machine, random, together};
+use crate::schedules::{explore, random};
+use crate::threads::together;
+use crate::world::{World, machine};
 
 #[test]
 fn a_page_lock_excludes_and_wakes() {

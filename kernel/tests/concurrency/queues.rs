@@ -5,7 +5,8 @@ use kernel::sched::{Wait, WaitQueue};
 use kernel::sync::atomic::Ordering::{Relaxed, SeqCst};
 use kernel::sync::atomic::{AtomicBool, AtomicU32, fence};
 
-use crate::world::{Threads, exhaust, explore, together};
+use crate::schedules::{exhaust, explore};
+use crate::threads::{Threads, together};
 
 #[test]
 fn a_wake_up_is_not_lost() {
