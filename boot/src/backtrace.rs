@@ -2,7 +2,8 @@
 //!
 //! The image is built with frame pointers, and the vectors leave a record for exceptions, so the way leads through
 //! interrupts to what they interrupted. [`write()`] prints it for a panic's report, [`log()`] logs it for a machine that
-//! lives on. Linux: `arch/arm64/kernel/stacktrace.c`, `dump_backtrace`.
+//! lives on. A CPU that cannot say where it is has no innermost record; [`crate::stackscan`] looks for one. Linux:
+//! `arch/arm64/kernel/stacktrace.c`, `dump_backtrace`.
 //!
 //! Linux does more: it knows which stack it is on, and checks that each record lies above the last one.
 
@@ -17,16 +18,22 @@ const MAX_LINES: usize = 32;
 const LINE_BYTES: usize = 160;
 /// Frame records that it follows at most: what fits a stack, were all of them empty.
 const MAX_RECORDS: usize = BOOT_STACK_BYTES / 16;
+
 /// Prints `pc`, then the callers from the frame record at `record` on, up to the record of zeros. Recursion is counted,
 /// not repeated.
 pub fn write(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
     writeln!(out, "backtrace, innermost first:")?;
-    frame_line(out, pc, pc)?;
+    write_way(out, pc, record)
+}
+
+/// The lines of [`write()`] without the head.
+pub fn write_way(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
+    frame_line(out, "", pc, pc)?;
     let mut callers = callers(record).skip_while(|caller| *caller == pc).peekable();
     for _ in 0..MAX_LINES {
         let Some(caller) = callers.next() else { return Ok(()) };
         // A call that never returns is the last instruction of its function: look the call up, not what follows it.
-        frame_line(out, caller, caller - 4)?;
+        frame_line(out, "", caller, caller - 4)?;
         let again = core::iter::from_fn(|| callers.next_if_eq(&caller)).count();
         if again > 0 {
             writeln!(out, "  ... and {again} times more")?;
@@ -38,13 +45,20 @@ pub fn write(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
 /// Logs what [`write()`] prints, as errors.
 pub fn log(pc: u64, record: u64) {
     // Never fails: `Lines` takes everything.
-    let _ = write(&mut Lines { text: [0; LINE_BYTES], len: 0 }, pc, record);
+    let _ = write(&mut Lines::new(), pc, record);
 }
 
 /// Makes a record of the log out of each line; what does not fit is cut.
-struct Lines {
+pub struct Lines {
     text: [u8; LINE_BYTES],
     len: usize,
+}
+
+impl Lines {
+    /// Nothing yet.
+    pub const fn new() -> Lines {
+        Lines { text: [0; LINE_BYTES], len: 0 }
+    }
 }
 
 impl Write for Lines {
@@ -62,10 +76,11 @@ impl Write for Lines {
     }
 }
 
-fn frame_line(out: &mut dyn Write, address: u64, inside: u64) -> fmt::Result {
+/// Prints `address` with the function that contains `inside`, behind `mark`.
+pub fn frame_line(out: &mut dyn Write, mark: &str, address: u64, inside: u64) -> fmt::Result {
     match symbols::lookup(inside) {
-        Some((name, offset)) => writeln!(out, "  {address:#x} {name}+{:#x}", offset + address - inside),
-        None => writeln!(out, "  {address:#x}"),
+        Some((name, offset)) => writeln!(out, "  {mark}{address:#x} {name}+{:#x}", offset + address - inside),
+        None => writeln!(out, "  {mark}{address:#x}"),
     }
 }
 

@@ -12,6 +12,7 @@
 
 use crate::dmesg;
 use crate::driver::uart::{Received, Uart};
+use crate::lock::{Guard, Lock};
 use crate::ring::Ring;
 use crate::sysrq;
 use crate::thread::Threads;
@@ -20,11 +21,11 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use embedded_io::{ErrorType, Read, Write};
 use kernel::sched::{Scheduler, ThreadId, WaitQueue};
+use kernel::sync::Class;
 use spin::Once;
-use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 static UART: Once<Uart> = Once::new();
-static OUTPUT: SpinMutex<Output> = SpinMutex::new(Output { at_line_start: true, log_next: 0 });
+static OUTPUT: Lock<Output> = Lock::new(Class::Console, Output { at_line_start: true, log_next: 0 });
 static INPUT: Ring = Ring::new();
 /// Where the reader waits for [`wait`] to have something to tell.
 static READER: WaitQueue = WaitQueue::new();
@@ -122,7 +123,7 @@ pub fn print_log() {
 }
 
 /// Prints what has been logged meanwhile, and lets go of the console.
-fn release(mut output: SpinMutexGuard<'_, Output>) {
+fn release(mut output: Guard<'_, Output>) {
     loop {
         if !output.is_free() {
             return;

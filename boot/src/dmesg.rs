@@ -7,9 +7,10 @@
 //! Linux does more: facilities, continuation lines, rate limits, and readers that are told what they missed.
 
 use crate::arch::{cpu, timer};
+use crate::lock::Lock;
 use core::fmt::{self, Write};
+use kernel::sync::Class;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use spin::mutex::SpinMutex;
 
 /// Bytes of the ring. Linux: `CONFIG_LOG_BUF_SHIFT`.
 const RING_BYTES: usize = 64 << 10;
@@ -21,8 +22,8 @@ const HEADER_BYTES: usize = 11;
 /// Records that are kept at most.
 const RECORDS: usize = 1024;
 
-static RING: SpinMutex<Ring> =
-    SpinMutex::new(Ring { bytes: [0; RING_BYTES], starts: [0; RECORDS], end: 0, first: 0, next: 0 });
+static RING: Lock<Ring> =
+    Lock::new(Class::Log, Ring { bytes: [0; RING_BYTES], starts: [0; RECORDS], end: 0, first: 0, next: 0 });
 /// Records end to end. They are numbered from 0 on; places count bytes ever written, each modulo the ring's size.
 struct Ring {
     bytes: [u8; RING_BYTES],

@@ -7,16 +7,17 @@
 //! Linux does more: its kmalloc takes pages from the allocator that we study.
 
 use crate::arch::cpu;
+use crate::lock::Lock;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ops::Range;
 use core::ptr::{self, NonNull};
+use kernel::sync::Class;
 use linked_list_allocator::Heap;
-use spin::mutex::SpinMutex;
 
-struct ImageHeap(SpinMutex<Heap>);
+struct ImageHeap(Lock<Heap>);
 
 #[global_allocator]
-static HEAP: ImageHeap = ImageHeap(SpinMutex::new(Heap::empty()));
+static HEAP: ImageHeap = ImageHeap(Lock::new(Class::Heap, Heap::empty()));
 
 // SAFETY: `Heap` hands out disjoint blocks of the layout that was asked for, or null; the lock makes it one at a time.
 unsafe impl GlobalAlloc for ImageHeap {

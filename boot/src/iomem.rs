@@ -7,17 +7,18 @@
 
 use crate::arch::cpu;
 use crate::arch::entry::{data_start, image_base};
+use crate::lock::Lock;
 use alloc::vec::Vec;
 use core::ops::Range;
 use kernel::addr::PhysAddr;
 use kernel::memblock::{AddrRange, Memblock, Resource};
 use kernel::proc::iomem;
-use spin::mutex::SpinMutex;
+use kernel::sync::Class;
 
 /// Register blocks that can be noted; more are mapped but not shown.
 const NR_DEVICES: usize = 16;
 
-static DEVICES: SpinMutex<[Option<Resource>; NR_DEVICES]> = SpinMutex::new([None; NR_DEVICES]);
+static DEVICES: Lock<[Option<Resource>; NR_DEVICES]> = Lock::new(Class::Machine, [None; NR_DEVICES]);
 
 /// Notes the registers of the device `name`.
 pub fn add_device(registers: &Range<u64>, name: &'static str) {

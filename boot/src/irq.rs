@@ -11,6 +11,7 @@ use crate::boot_error::BootError;
 use crate::devices::map_registers;
 use crate::driver::gicv2::{GicV2, NUMBER};
 use crate::driver::gicv3::GicV3;
+use crate::lock::Lock;
 use crate::{smp, thread};
 use aarch64_cpu::asm::barrier::{ISHST, dsb};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +19,8 @@ use core::{array, fmt};
 use kernel::devicetree::{DeviceTree, Interrupt};
 use kernel::mmzone::NR_CPUS;
 use kernel::proc::interrupts::{self, Origin};
+use kernel::sync::Class;
 use spin::Once;
-use spin::mutex::SpinMutex;
 
 /// The software interrupt by which a CPU learns that there is a thread for it. All have the numbers that Linux gives them.
 pub const RESCHEDULE: u32 = 0;
@@ -194,7 +195,7 @@ pub fn handle() {
 }
 
 /// Each CPU's work for its software interrupt, while [`run_as`] waits for it there: several CPUs may at a time.
-static WORK: [SpinMutex<Option<Work>>; NR_CPUS] = [const { SpinMutex::new(None) }; NR_CPUS];
+static WORK: [Lock<Option<Work>>; NR_CPUS] = [const { Lock::new(Class::Machine, None) }; NR_CPUS];
 
 /// Where an interrupt does what it is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

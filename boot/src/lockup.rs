@@ -6,15 +6,15 @@
 //! masked. Each is reported once, until it gets on. The threshold is `watchdog_thresh=` seconds, 10 if nothing is said; 0
 //! switches the watchdog off. Linux: `kernel/watchdog.c`, `watchdog_hld.c`; who looks at whom is `watchdog_buddy.c`'s.
 //!
-//! A soft lockup's backtrace is that of the interrupted thread. A CPU that is stuck hard cannot be asked: it takes no
-//! interrupt. A machine with one CPU has nobody to notice that.
+//! A soft lockup's backtrace is that of the interrupted thread. A CPU that is stuck hard cannot be asked, for it takes no
+//! interrupt: who notices looks for the way on its stack ([`stackscan`]). A machine with one CPU has nobody to notice that.
 //!
 //! Linux does more: NMIs where there are any, panics if told so, and detects tasks that sleep for too long.
 
 use crate::arch::cpu::{self, CPUS, Cpu};
 use crate::arch::timer;
-use crate::backtrace;
 use crate::thread;
+use crate::{backtrace, stackscan};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
@@ -115,6 +115,7 @@ fn check_other(other: &Cpu, now: u64) {
     let silent = now.saturating_sub(beat);
     if beat != 0 && silent > THRESHOLD.load(Relaxed) && !pulse.hard_told.swap(true, Relaxed) {
         log::error!("watchdog: BUG: hard lockup - {} stuck for {}s!", Who(other), silent / SECOND);
+        stackscan::log(other);
     }
 }
 

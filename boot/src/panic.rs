@@ -9,7 +9,7 @@ use crate::arch::cpu;
 use crate::arch::exception::{Exception, Registers, TrapFrame};
 use crate::backtrace;
 use crate::boot_error::BootError;
-use crate::{devices, dmesg, irq, power, thread};
+use crate::{devices, dmesg, irq, lock, power, thread};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -74,6 +74,7 @@ fn report(report: &Report<'_>) -> ! {
         cpu::park();
     }
     irq::stop_others();
+    lock::stop_checking();
     match REPORTS.fetch_add(1, Ordering::Relaxed) {
         0 => devices::last_console(|out| {
             // A console that fails leaves nobody to tell.

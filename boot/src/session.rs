@@ -177,6 +177,8 @@ pub fn run(handover: &Handover) -> ! {
                 let mut byte = [0];
                 let Ok(_) = In.read(&mut byte);
                 shell.feed(byte[0]);
+                // Bytes may come as fast as they are read, for long.
+                Threads.cond_resched();
             }
             Wake::Broken => shell.redraw(),
         }

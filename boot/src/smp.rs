@@ -9,6 +9,7 @@
 use crate::arch::cpu::{self, CPUS, State};
 use crate::arch::{entry, mmu, pmu, secondary};
 use crate::irq;
+use crate::lock::Lock;
 use crate::lockup;
 use crate::stacks;
 use crate::thread::{self, Threads};
@@ -18,8 +19,8 @@ use kernel::bootargs::BootArgs;
 use kernel::devicetree::{Conduit, Cpu, DeviceTree, EnableMethod};
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::{HZ, WaitQueue};
+use kernel::sync::Class;
 use kernel::sync::call::Round;
-use spin::mutex::SpinMutex;
 
 /// Ticks that a CPU has to answer.
 const PATIENCE: u64 = HZ;
@@ -144,9 +145,9 @@ struct Call(*const (dyn Fn(usize) + Sync));
 unsafe impl Send for Call {}
 
 /// One call at a time.
-static CALLER: SpinMutex<()> = SpinMutex::new(());
+static CALLER: Lock<()> = Lock::new(Class::Calls, ());
 /// What the others are to do, and who has not done it.
-static CALL: SpinMutex<Option<Call>> = SpinMutex::new(None);
+static CALL: Lock<Option<Call>> = Lock::new(Class::Machine, None);
 static ROUND: Round = Round::new();
 
 /// Runs `work` on every CPU with that CPU's number, and returns when all are done: on the others in an interrupt handler,

@@ -7,7 +7,9 @@
 //! Linux does more: it allocates threads' stacks from vmalloc, and a CPU's from its own node.
 
 use crate::arch::mmu::{self, Kind, OutOfTables};
-use crate::arch::stack::{self, EMERGENCY_STACK_BYTES, GUARD_BYTES, IDLE_STACK_BYTES, INTERRUPT_STACK_BYTES};
+use crate::arch::stack::{
+    self, BOOT_STACK_BYTES, EMERGENCY_STACK_BYTES, GUARD_BYTES, IDLE_STACK_BYTES, INTERRUPT_STACK_BYTES,
+};
 use crate::thread;
 use core::fmt;
 use core::ops::Range;
@@ -63,6 +65,20 @@ pub fn of_cpu(number: usize) -> Option<CpuStacks> {
     let (reserve, n) = (RESERVE.get()?, (number as u64).checked_sub(1)?);
     let [emergency, _, idle] = (n < reserve.cpus).then(|| reserve.cpu(n))?;
     Some(CpuStacks { emergency, interrupt_end: idle, idle_end: emergency + UNIT })
+}
+
+/// The stack that CPU `cpu` is on, guard not included: that of its interrupts if `in_handler`, else that of `running`, or
+/// that on which it idles. `None` for stacks that were never set aside.
+pub fn in_use(cpu: usize, running: Option<ThreadId>, in_handler: bool) -> Option<Range<u64>> {
+    let (end, bytes) = match (running, in_handler, cpu) {
+        (_, true, 0) => (stack::INTERRUPT_STACK.end(), INTERRUPT_STACK_BYTES),
+        (_, true, _) => (of_cpu(cpu)?.interrupt_end, INTERRUPT_STACK_BYTES),
+        (Some(ThreadId::BOOT), ..) => (stack::BOOT_STACK.end(), BOOT_STACK_BYTES),
+        (Some(thread), ..) => (of_thread(thread)?, UNIT as usize),
+        (None, _, 0) => (stack::IDLE_STACK.end(), IDLE_STACK_BYTES),
+        (None, ..) => (of_cpu(cpu)?.idle_end, IDLE_STACK_BYTES),
+    };
+    Some(end - bytes as u64 + GUARD_BYTES..end)
 }
 
 impl Reserve {

@@ -7,9 +7,12 @@
 
 use crate::arch::entry::image_base;
 use crate::arch::{cpu, timer};
+use crate::irq::Half;
+use crate::lock::Lock;
 use crate::machine::tasks;
 use crate::{irq, smp, thread};
 use core::hint::black_box;
+use kernel::sync::Class;
 use kernel::task::{Current, TaskKind};
 
 /// A key.
@@ -19,12 +22,14 @@ struct Key {
     run: fn(),
 }
 
-const KEYS: [Key; 10] = [
+const KEYS: [Key; 12] = [
     Key { key: b'c', about: "crash: read where nothing is mapped", run: read_nowhere },
+    Key { key: b'd', about: "take two locks in the wrong order", run: take_in_wrong_order },
     Key { key: b'h', about: "help", run: help },
     Key { key: b'i', about: "count interrupts", run: count_interrupts },
     Key { key: b'l', about: "keep the last CPU busy for some seconds", run: loop_in_thread },
     Key { key: b'm', about: "the same with interrupts masked", run: loop_masked },
+    Key { key: b'n', about: "the same in an interrupt handler", run: loop_in_handler },
     Key { key: b'o', about: "overflow the interrupt stack", run: overflow_stack },
     Key { key: b'p', about: "panic", run: panic },
     Key { key: b's', about: "overflow the stack of a new thread", run: overflow_thread },
@@ -57,6 +62,14 @@ fn panic() {
     panic!("sysrq: the person at the console asked for it");
 }
 
+/// Nothing comes of it but in a build that checks the order.
+fn take_in_wrong_order() {
+    static OUTER: Lock<()> = Lock::new(Class::RunQueues, ());
+    static INNER: Lock<()> = Lock::new(Class::Heap, ());
+    let _inner = INNER.lock();
+    let _outer = OUTER.lock();
+}
+
 fn read_nowhere() {
     // SAFETY: meant to fault: no machine has anything there, so it is not mapped.
     unsafe { ((1_u64 << 47) as *const u64).read_volatile() };
@@ -83,10 +96,20 @@ fn loop_masked() {
     start("masked", smp::nr_cpus() - 1, || cpu::masked(spin));
 }
 
-/// Goes on for long enough to be noticed with `watchdog_thresh=1`.
+fn loop_in_handler() {
+    start("handling", smp::nr_cpus() - 1, || irq::run_as(Half::Top, &mut spin_by_name));
+}
+
+/// Calls it in a way that names it: not by a jump, and not by an address.
+fn spin_by_name() {
+    spin();
+    black_box(());
+}
+
+/// Goes on for long enough to be noticed with `watchdog_thresh=2`.
 #[inline(never)]
 fn spin() {
-    let end = timer::uptime_ns() + 5_000_000_000;
+    let end = timer::uptime_ns() + 7_000_000_000;
     while timer::uptime_ns() < end {
         core::hint::spin_loop();
     }

@@ -13,14 +13,15 @@
 //! Linux does more: priorities, fairness, preemption, and a queue with a lock of its own for each CPU.
 
 use crate::arch::{cpu, stack, switch, timer};
+use crate::lock::{Guard, Lock};
 use crate::{console, irq, lockup, stacks};
 use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
+use kernel::sync::Class;
 use kernel::task::{Comm, Current, Task};
-use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// What a thread does, acting as the task that it was started for.
 type Body = Box<dyn FnOnce(&Current<'_>) + Send>;
@@ -36,12 +37,15 @@ struct Board {
     bodies: [Option<Body>; MAX_THREADS],
 }
 
-static BOARD: SpinMutex<Board> = SpinMutex::new(Board {
-    queue: RunQueue::new(),
-    threads: [0; MAX_THREADS],
-    idle: [0; NR_CPUS],
-    bodies: [const { None }; MAX_THREADS],
-});
+static BOARD: Lock<Board> = Lock::new(
+    Class::RunQueues,
+    Board {
+        queue: RunQueue::new(),
+        threads: [0; MAX_THREADS],
+        idle: [0; NR_CPUS],
+        bodies: [const { None }; MAX_THREADS],
+    },
+);
 
 /// The task that each thread acts as.
 static TASKS: [AtomicU16; MAX_THREADS] = [const { AtomicU16::new(0) }; MAX_THREADS];
@@ -179,7 +183,7 @@ fn give_away(leave: impl FnOnce(&mut Board, ThreadId) -> bool) {
 }
 
 /// Leaves the stack of `from` for that of `to`, where `None` is the idle loop, and lets go of the board there.
-fn hand_over(mut board: SpinMutexGuard<'_, Board>, from: Option<ThreadId>, to: Option<ThreadId>) {
+fn hand_over(mut board: Guard<'_, Board>, from: Option<ThreadId>, to: Option<ThreadId>) {
     let cpu = cpu::this_cpu();
     cpu.run(to);
     lockup::touch();
@@ -193,7 +197,7 @@ fn hand_over(mut board: SpinMutexGuard<'_, Board>, from: Option<ThreadId>, to: O
         0 => unsafe { switch::prepare(stack::IDLE_STACK.end(), begin_idle) },
         place => place,
     };
-    let left = &raw mut *SpinMutexGuard::leak(board).place(from, cpu.number);
+    let left = &raw mut *Guard::leak(board).place(from, cpu.number);
     // SAFETY: interrupts are masked. `target` was prepared, or noted by a switch away, and its owner runs once: the run
     // queue gave it to us alone, and the board is locked until we have left this stack.
     unsafe { switch::switch(left, target) };

@@ -19,12 +19,19 @@ const DEBUGGING: &str = "debugging";
 const DEBUGGING_SETTINGS: [&str; 5] =
     ["inherits='release'", "debug='full'", "opt-level=1", "lto='off'", "codegen-units=16"];
 
+/// The profile that finds broken promises, and what it is made of.
+const CHECKED: &str = "checked";
+const CHECKED_SETTINGS: [&str; 3] = ["inherits='release'", "debug-assertions=true", "overflow-checks=true"];
+
 /// What to build.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct BuildArgs {
     /// Build for gdb: with all debug information, and little optimised
     #[arg(long)]
     pub debug: bool,
+    /// Build with the checks of debug builds, such as that of the order of locks
+    #[arg(long, conflicts_with = "debug")]
+    pub checked: bool,
 }
 
 /// The products of a build.
@@ -38,12 +45,16 @@ pub struct Built {
 /// Builds `kernel8.img`; cargo's progress is for people only.
 pub fn build(args: BuildArgs) -> Result<Built> {
     let mut cargo = workspace::cargo();
-    let profile = if args.debug { DEBUGGING } else { "release" };
+    let (profile, settings, name) = match args {
+        BuildArgs { debug: true, .. } => (DEBUGGING, DEBUGGING_SETTINGS.as_slice(), "kernel8-debugging.img"),
+        BuildArgs { checked: true, .. } => (CHECKED, CHECKED_SETTINGS.as_slice(), "kernel8-checked.img"),
+        _ => ("release", [].as_slice(), "kernel8.img"),
+    };
     cargo.args(["build", "--package", "boot", "--target", TARGET, "--profile", profile]);
     // The image needs the flags of .cargo/config.toml, which these would replace.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    for setting in DEBUGGING_SETTINGS.iter().filter(|_| args.debug) {
-        cargo.arg("--config").arg(format!("profile.{DEBUGGING}.{setting}"));
+    for setting in settings {
+        cargo.arg("--config").arg(format!("profile.{profile}.{setting}"));
     }
     if !stderr().is_terminal() {
         cargo.arg("--quiet");
@@ -52,7 +63,7 @@ pub fn build(args: BuildArgs) -> Result<Built> {
     ensure!(status.success(), "the image does not build");
     let elf = workspace::target().join(TARGET).join(profile).join("slowpath");
     let bytes = fs::read(&elf).with_context(|| format!("cannot read {}", elf.display()))?;
-    let image = workspace::out()?.join(if args.debug { "kernel8-debugging.img" } else { "kernel8.img" });
+    let image = workspace::out()?.join(name);
     fs::write(&image, image::from_elf(&bytes)?).with_context(|| format!("cannot write {}", image.display()))?;
     Ok(Built { elf, image })
 }

@@ -35,7 +35,7 @@ const fn load_address(machine: Machine) -> u64 {
 /// Becomes gdb; returns only if that fails.
 pub fn run(args: &DebugArgs) -> Result<u8> {
     let gdb = needs::gdb().context("there is no gdb for aarch64; `cargo xtask setup --debug` installs one")?;
-    let built = build::build(BuildArgs { debug: true })?;
+    let built = build::build(BuildArgs { debug: true, ..BuildArgs::default() })?;
     let tree = tree::find(&args.machine)?;
     let launch = Launch {
         image: &built.image,

@@ -139,6 +139,13 @@ impl Cpu {
         (!frame.is_null()).then(|| unsafe { ((*frame).registers.pc, &raw const (*frame).record as u64) })
     }
 
+    /// The frame record of what its interrupt handler interrupted; `None` outside of handlers. Of any CPU, which may get on
+    /// meanwhile: then it is the address of something else on its interrupt stack.
+    pub fn interrupted_record(&self) -> Option<u64> {
+        let frame = self.interrupted.load(Ordering::Relaxed);
+        (!frame.is_null()).then(|| frame as u64 + offset_of!(TrapFrame, record) as u64)
+    }
+
     /// Puts work off until the outermost interrupt handler is done. Linux: `raise_softirq`.
     pub fn raise_softirq(&self) {
         self.softirq_raised.store(true, Ordering::Relaxed);

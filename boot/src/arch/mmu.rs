@@ -12,6 +12,7 @@
 
 use super::entry::{data_start, image_base, invalidate_data_cache};
 use super::stack;
+use crate::lock::Lock;
 use aarch64_cpu::asm::barrier::{ISH, ISHST, SY, dsb, isb};
 use aarch64_cpu::registers::{
     ID_AA64MMFR0_EL1, MAIR_EL1, ReadWriteable, Readable, SCTLR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, Writeable,
@@ -19,7 +20,7 @@ use aarch64_cpu::registers::{
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::Range;
-use spin::mutex::SpinMutex;
+use kernel::sync::Class;
 
 const PAGE: u64 = 4096;
 /// Addresses are below this.
@@ -108,7 +109,7 @@ unsafe impl Sync for Pool {}
 static POOL: Pool = Pool(UnsafeCell::new([const { Table([0; ENTRIES]) }; NR_TABLES]));
 
 /// The one address space. The entry code fills it without the lock: no lock works before the MMU does.
-static ADDRESS_SPACE: SpinMutex<AddressSpace> = SpinMutex::new(AddressSpace { used: 0, limit: NR_TABLES });
+static ADDRESS_SPACE: Lock<AddressSpace> = Lock::new(Class::Machine, AddressSpace { used: 0, limit: NR_TABLES });
 
 /// Translation tables under construction. Table 0 is the root.
 struct AddressSpace {

@@ -12,8 +12,8 @@ use core::cell::UnsafeCell;
 /// Bytes of the guard page at the low end of each stack.
 pub const GUARD_BYTES: u64 = 4096;
 /// Boot thread's stack, guard included: the hand-over builds the 50 KiB of `Memory` on it. A power of two, as those of
-/// the CPU: the entry code adds it in one instruction.
-pub const BOOT_STACK_BYTES: usize = 128 << 10;
+/// the CPU: the entry code adds it in one instruction. Builds that check more move `Memory` once more.
+pub const BOOT_STACK_BYTES: usize = if cfg!(debug_assertions) { 256 << 10 } else { 128 << 10 };
 /// Stack to idle on, guard included.
 pub const IDLE_STACK_BYTES: usize = 16 << 10;
 /// Interrupt stack, guard included.

@@ -7,15 +7,18 @@
 //!
 //! Release builds have neither the notes nor the checks: [`Token`] is empty. Linux: `kernel/locking/lockdep.c`.
 //!
-//! Linux does more: it learns the order from what happens, and knows which locks interrupt handlers take; ours are held
-//! with interrupts masked, all of them. The locks of the machine (scheduler, console, log, heap) are the innermost of
-//! all; they have no class.
+//! Linux does more: it learns the order from what happens, and knows which locks interrupt handlers take. Ours are held
+//! with interrupts masked, all but the two outermost ones of the machine, for which no handler waits.
 
 use core::fmt;
 
 /// Kinds of locks, the outermost first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
+    /// The machine's right to call other CPUs; who has it waits for them. Linux: `csd_lock`.
+    Calls,
+    /// The machine's console; who only tries is not held to the order. Linux: `console_sem`.
+    Console,
     /// The tables of those who use reclaimable memory.
     Users,
     /// The LRU lists of a node. Linux: `pgdat->lru_lock`.
@@ -28,13 +31,23 @@ pub enum Class {
     CpuPages,
     /// The free lists of a zone. Linux: `zone->lock`.
     Zone,
-    /// A lock under which nothing else is taken.
+    /// A lock under which nothing else of the allocator's is taken.
     Leaf,
+    /// The machine's run queues. Linux: `rq->lock`.
+    RunQueues,
+    /// A lock of the machine under which nothing else is taken but what follows.
+    Machine,
+    /// The heap of the image.
+    Heap,
+    /// The records of the log: whoever holds something else may have to complain. Linux: `logbuf_lock`.
+    Log,
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Class::Calls => "the right to call CPUs",
+            Class::Console => "the console",
             Class::Users => "the lock of the users' tables",
             Class::Lru => "an LRU lock",
             Class::CpuSlab => "a CPU's slabs",
@@ -42,6 +55,10 @@ impl fmt::Display for Class {
             Class::CpuPages => "a CPU's page lists",
             Class::Zone => "a zone lock",
             Class::Leaf => "a leaf lock",
+            Class::RunQueues => "the lock of the run queues",
+            Class::Machine => "a lock of the machine",
+            Class::Heap => "the heap's lock",
+            Class::Log => "the log's lock",
         })
     }
 }
@@ -99,10 +116,27 @@ mod checked {
                 panic!("lock order: {class} is taken at {at} while {other} is held, which was taken at {taken}");
             }
             let Some(place) = held.iter().position(Option::is_none) else {
+                drop(held);
                 panic!("lock order: {class} is taken at {at} while {DEPTH} locks are held");
             };
             held[place] = Some((class, at));
             Token { held: self, place }
+        }
+
+        /// Notes that the caller has a lock of `class`, for which it did not wait: in whatever order, it could not have
+        /// waited for ever. `None` if it holds too many to note one more.
+        #[track_caller]
+        pub fn taken(&self, class: Class) -> Option<Token<'_>> {
+            let (at, mut held) = (Location::caller(), self.0.lock());
+            let place = held.iter().position(Option::is_none)?;
+            held[place] = Some((class, at));
+            Some(Token { held: self, place })
+        }
+
+        /// Notes that the lock of `class`, whose token was forgotten, is not held any more.
+        pub fn release(&self, class: Class) {
+            let mut held = self.0.lock();
+            held.iter_mut().filter(|held| held.is_some_and(|(other, _)| other == class)).for_each(|held| *held = None);
         }
     }
 
@@ -158,6 +192,17 @@ mod tests {
         let (cpu, zones) = (HostCpu::default(), [(); 2].map(|()| SpinLock::new(Class::Zone, ())));
         let pin = cpu.pin();
         let _guards = zones.each_ref().map(|zone| zone.lock(&pin));
+    }
+
+    #[test]
+    fn who_only_tries_is_not_held_to_the_order() {
+        let held = HeldLocks::new();
+        let _zone = held.take(Class::Zone);
+        let console = held.taken(Class::Console);
+        drop((held.take(Class::RunQueues), console));
+        core::mem::forget(held.take(Class::RunQueues));
+        held.release(Class::RunQueues);
+        drop(held.take(Class::RunQueues));
     }
 
     #[test]

@@ -6,18 +6,26 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::{ANSWER_LIMIT, Action, BREAK, Check, FLOOD_BYTES, LIMIT, converse, random, script, virt};
-use crate::build::Built;
-use crate::qemu::{self, Console, Machine, MachineArgs};
+use crate::build::{self, BuildArgs, Built};
+use crate::guest;
+use crate::qemu::{self, Console, Gic, Machine, MachineArgs};
 
 /// Every check, with its name.
 pub fn checks() -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
     let mut add = |name: &str, action: Action| checks.push((name.to_owned(), action));
-    add("a CPU that is stuck", Box::new(stuck));
+    add("locks in the wrong order", Box::new(|_| lock_order()));
     add("an interrupt that nobody serves", Box::new(unserved));
     add("lists of all CPUs are shown and drained", Box::new(drained));
+    for (name, machine) in watched() {
+        add(&format!("a CPU of {name} that is stuck"), Box::new(move |built| stuck(built, &machine)));
+    }
     for (name, machine) in machines() {
-        let (flooded, short, interrupted) = (machine.clone(), machine.clone(), machine);
+        let (shrunk, flooded, short, interrupted) = (machine.clone(), machine.clone(), machine.clone(), machine);
+        add(
+            &format!("slabs of another CPU of {name} are given back"),
+            Box::new(move |built| given_back(built, &shrunk)),
+        );
         add(&format!("a flood while 4 CPUs of {name} allocate"), Box::new(move |built| flood(built, &flooded)));
         add(&format!("interrupts allocate under pressure on {name}"), Box::new(move |built| atomic(built, &short)));
         add(&format!("interrupts of 3 CPUs at a time on {name}"), Box::new(move |built| served(built, &interrupted)));
@@ -33,25 +41,69 @@ fn machines() -> Vec<(&'static str, MachineArgs)> {
     both.into_iter().filter(|(_, machine)| qemu::has(machine.machine)).collect()
 }
 
+/// Machines with 4 CPUs, and every way to interrupt them, that notice soon who is stuck.
+fn watched() -> Vec<(&'static str, MachineArgs)> {
+    let own = || Some("own".to_owned());
+    let with = |gic| MachineArgs { gic: Some(gic), ..four("watchdog_thresh=2") };
+    let raspi4b = MachineArgs { machine: Machine::Raspi4b, smp: None, tree: own(), ..four("watchdog_thresh=2") };
+    let secure = MachineArgs { secure: true, ..with(Gic::V3) };
+    let all = [
+        ("virt with GICv2", with(Gic::V2)),
+        ("virt with GICv3", with(Gic::V3)),
+        ("virt with a secure world", secure),
+        ("raspi4b", raspi4b),
+    ];
+    all.into_iter().filter(|(_, machine)| qemu::has(machine.machine)).collect()
+}
+
 fn four(append: &str) -> MachineArgs {
     MachineArgs { smp: Some(4), ..virt(append) }
 }
 
-/// The watchdog tells of a thread that keeps its CPU, with the way there, and of a CPU that takes no interrupt; both go on
+/// A way to keep the last CPU busy: the key behind a BREAK, what the watchdog says of it, and what it prints of the way.
+const STUCK: [(u8, &str, &[&str]); 3] = [
+    (b'l', "soft lockup - CPU#3 [looper:", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
+    (b'm', "hard lockup - CPU#3 [masked:", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
+    (
+        b'n',
+        "hard lockup - CPU#3 [handling:",
+        &[" slowpath::sysrq::spin+0x", " slowpath::arch::exception::dispatch+0x", " slowpath::irq::run_as+0x"],
+    ),
+];
+
+/// The watchdog tells of a thread that keeps its CPU, and of a CPU that takes no interrupt, with the way there; all go on
 /// afterwards, and nobody else is accused.
-fn stuck(built: &Built) -> Result<()> {
-    let (mut dialogue, _) = converse(built, &four("watchdog_thresh=1"), Console::Terminal)?;
-    dialogue.say(&[BREAK, b"l"].concat())?;
-    dialogue.want("watchdog: BUG: soft lockup - CPU#3 [looper:", LIMIT)?;
-    dialogue.want("slowpath::sysrq::spin+0x", LIMIT)?;
-    dialogue.want("slowpath::thread::begin+0x", LIMIT)?;
-    dialogue.want("sysrq: looped\n", LIMIT)?;
-    dialogue.say(&[BREAK, b"m"].concat())?;
-    dialogue.want("watchdog: BUG: hard lockup - CPU#3 [masked:", LIMIT)?;
-    dialogue.want("sysrq: looped\n", LIMIT)?;
+fn stuck(built: &Built, machine: &MachineArgs) -> Result<()> {
+    let (mut dialogue, _) = converse(built, machine, Console::Terminal)?;
+    for (key, says, way) in STUCK {
+        dialogue.say(&[BREAK, &[key]].concat())?;
+        dialogue.want(&format!("watchdog: BUG: {says}"), LIMIT)?;
+        for function in way {
+            dialogue.want(function, LIMIT)?;
+        }
+        dialogue.want("sysrq: looped\n", LIMIT)?;
+    }
     dialogue.say(b"dmesg\rpoweroff 7\r")?;
     let (status, text) = dialogue.end(LIMIT)?;
-    ensure!(status == 7 && text.matches("BUG: ").count() == 2, "status {status}:\n{text}");
+    ensure!(status == 7 && text.matches("BUG: ").count() == STUCK.len(), "status {status}:\n{text}");
+    Ok(())
+}
+
+/// A build that checks the order of locks does the work of all others without a word about it, and names both locks that
+/// are taken in the wrong order.
+fn lock_order() -> Result<()> {
+    let built = build::build(BuildArgs { checked: true, ..BuildArgs::default() })?;
+    for text in [DRAIN, SHRINK, SERVED] {
+        let (console, finished) = script(&built, &four("mem=64M"), text)?;
+        ensure!(finished.status == 0, "status {}:\n{console}", finished.status);
+    }
+    let (mut dialogue, _) = converse(&built, &four(""), Console::Terminal)?;
+    dialogue.say(&[BREAK, b"d"].concat())?;
+    let (status, text) = dialogue.end(LIMIT)?;
+    let taken = ": lock order: the lock of the run queues is taken at boot/src/sysrq.rs:";
+    let held = " while the heap's lock is held, which was taken at boot/src/sysrq.rs:";
+    let head = text.lines().find(|line| line.contains("slowpath: kernel panic on CPU 0")).unwrap_or_default();
+    ensure!(status == guest::PANICKED && head.contains(taken) && head.contains(held), "status {status}:\n{text}");
     Ok(())
 }
 
@@ -105,34 +157,78 @@ fn drained(built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// Work for every CPU but the shell's: more pages of files than there is memory, so that kswapd works, too.
+/// Objects come and go on CPU 2, whose slabs they leave behind; the shell, on CPU 0, shrinks one cache and destroys another.
+const SHRINK: &str = "\
+task new far --cpu 2
+cache new conn 1000; cache new sock 1000
+task run far cache alloc conn -n 40; task run far cache alloc sock -n 40
+task run far kfree all
+cache ls conn; cache ls sock
+trace on mm_page_free
+cache shrink conn && cache destroy sock && echo destroyed
+trace show
+audit
+";
+
+/// Only a CPU itself can let go of its slabs: it was asked to, all of them are free, and both caches can go.
+fn given_back(built: &Built, machine: &MachineArgs) -> Result<()> {
+    let (console, finished) = script(built, machine, SHRINK)?;
+    ensure!(finished.status == 0, "status {}:\n{console}", finished.status);
+    let (before, after) = console.split_once("slowpath> trace on").context("the script ended early")?;
+    let row = |line: &&str| line.split_whitespace().skip(1).eq(["48", "48", "1000", "16", "4", "3"]);
+    ensure!(before.lines().filter(row).count() == 2, "not 3 slabs in each cache:\n{console}");
+    let gone = after.contains("\nconn: 0 slabs left\ndestroyed\n") && after.contains(" 0 allocated, 0 bad\n");
+    let freed = after.lines().filter(|line| line.contains(": mm_page_free: ") && line.ends_with(" order=2")).count();
+    ensure!(gone && freed == 6, "{freed} slabs of 6 given back:\n{console}");
+    Ok(())
+}
+
+/// Work for every CPU but the shell's: more pages of files than there is memory, so that kswapd works, too; and on two of
+/// them somebody whom the log tells of.
 const WORK: &str = "\
 task new w1 --cpu 1; task new w2 --cpu 2; task new w3 --cpu 3; alloc GFP_KERNEL -n 9000
 task run w1 repeat 1000000 pc stream 1 8000 & task run w2 repeat 1000000 pc stream 2 8000 & \
 task run w3 repeat 1000000 pc stream 3 8000 &
+task new loud --cpu 2; task new clear --cpu 3
 ";
+/// What these do in one second of many: as much as leaves the console time for others.
+const LOUD: [&str; 2] = [
+    "sleep 1 && task run loud repeat 50 echo 1 > /proc/sys/vm/drop_caches",
+    "sleep 1 && task run clear repeat 50 echo 3 > /proc/sys/vm/drop_caches",
+];
+const LOUD_SECONDS: usize = 12;
+/// What the log says of them.
+const TOLD: [&str; 2] = ["loud (5): drop_caches: 1", "clear (6): drop_caches: 3"];
+/// Pieces of that which nobody types; a cut leaves one of them whole.
+const PIECES: [&str; 3] = ["loud (5)", "clear (6)", ": drop_caches: "];
+/// How often each must have been told of during a flood.
+const TOLD_AT_LEAST: usize = 20;
 
 /// Ends it.
 const REST: &str = "kill %1; kill %2; kill %3; wait; free all; pc verify; audit";
 /// A line that is typed often enough to be broken if lines could be.
 const LONG: &str = "eight-by-eight-by-eight-by-eight-by-eight-by-eight-by-eight";
 
-/// Random bytes at full speed while the other CPUs allocate and reclaim: the prompt answers, lines stay whole, and no
-/// page is lost.
+/// Random bytes at full speed while the other CPUs allocate, reclaim and log: the prompt answers, lines stay whole, and
+/// no page is lost.
 fn flood(built: &Built, machine: &MachineArgs) -> Result<()> {
     let (mut dialogue, _) = converse(built, machine, Console::Pipe)?;
     WORK.lines().try_for_each(|line| dialogue.say(format!("{line}\r").as_bytes()))?;
-    dialogue.want("[3] task run w3", LIMIT)?;
+    for second in LOUD {
+        dialogue.say(format!("sleep 2 && {} &\r", [second; LOUD_SECONDS].join(" && ")).as_bytes())?;
+    }
+    dialogue.want("\n[5] sleep 2", LIMIT)?;
     dialogue.say(&random(FLOOD_BYTES))?;
     // QEMU's pipe still holds some of it.
     dialogue.say(b"\x03\recho over\r")?;
-    dialogue.want("\nover\n", LIMIT * 4)?;
+    unmingled(&dialogue.want("\nover\n", LIMIT * 4)?, TOLD_AT_LEAST)?;
     let asked = Instant::now();
     dialogue.say(b"echo and done\r")?;
     dialogue.want("\nand done\n", LIMIT)?;
     ensure!(asked.elapsed() <= ANSWER_LIMIT, "the answer took {:?}", asked.elapsed());
     dialogue.say(format!("repeat 500 echo {LONG}\recho end of lines\r").as_bytes())?;
     let text = dialogue.want("\nend of lines\n", LIMIT)?;
+    unmingled(&text, 0)?;
     let whole = text.lines().filter(|line| *line == LONG).count();
     ensure!(whole == 500, "{whole} whole lines of 500:\n{text}");
     dialogue.say(format!("{REST} && echo clean\rpoweroff 0\r").as_bytes())?;
@@ -140,6 +236,30 @@ fn flood(built: &Built, machine: &MachineArgs) -> Result<()> {
     let clean = ["\naudit passed: ", " pages: 0 lost\n", "\nclean\n"].iter().all(|sign| end.contains(sign));
     ensure!(clean, "{end}");
     Ok(())
+}
+
+/// Whatever has a piece of the log has a line of its own, and all of it; each of [`TOLD`] is there `at_least` so often.
+fn unmingled(text: &str, at_least: usize) -> Result<()> {
+    let mut counts = [0; TOLD.len()];
+    // The first line has lost its start, the last one its end, to what was waited for.
+    let lines = || text.split('\n').skip(1);
+    for line in lines().filter(|line| PIECES.iter().any(|piece| line.contains(piece))) {
+        let told = record(line).and_then(|told| TOLD.iter().position(|known| *known == told));
+        let Some(who) = told else { anyhow::bail!("not a line of the log: {line:?}") };
+        counts[who] += 1;
+    }
+    let strange = lines().find(|line| record(line).is_some_and(|told| !TOLD.contains(&told)));
+    ensure!(strange.is_none(), "the log says {strange:?}");
+    ensure!(counts.iter().all(|count| *count >= at_least), "told {counts:?} times");
+    Ok(())
+}
+
+/// What a line of the log says behind its time; `None` if it is none.
+fn record(line: &str) -> Option<&str> {
+    let (time, told) = line.strip_prefix('[')?.split_once("] ")?;
+    let (seconds, micros) = time.trim_start().split_once('.')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(seconds) && micros.len() == 6 && digits(micros)).then_some(told)
 }
 
 /// What interrupts may take: first while a bound task holds all that GFP_KERNEL gives it, then while two of them work.
