@@ -5,7 +5,9 @@
 //! copying and comparing pages, which [`Env`] does where they are in the linear map, goes through atomic slots here.
 //! Neighbour: [`super::kmap_slots`] keeps the books. Linux: `mm/highmem.c`, `include/linux/highmem.h`.
 //!
-//! Linux does more: its `kmap` sleeps until a slot is free; here that is an answer, so that a person sees it.
+//! When all slots have users, [`kmap`] sleeps until a [`kunmap`] leaves one; [`kmap_atomic`] must not, and is refused.
+//!
+//! Linux does more: `kmap_to_page`, debugging of what an atomic slot still maps, and zeroing of parts of pages.
 
 use core::fmt;
 
@@ -15,6 +17,7 @@ use super::mmu::{FIXMAP_START, KM_TYPE_NR, LAST_PKMAP, Mmu, PKMAP_START};
 use super::pgtable;
 use super::sleep;
 use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use crate::sched::Wait;
 use crate::task::Current;
 
 /// Words of a page.
@@ -27,8 +30,10 @@ const KEPT_SLOTS: usize = 4;
 pub enum KmapError {
     /// `kmap` may sleep, so no interrupt handler may call it.
     InInterrupt,
-    /// Every slot of `kmap` has users.
-    Full,
+    /// Every slot of `kmap` has users, and nobody may wait in the caller's context.
+    Atomic,
+    /// Every slot of `kmap` has users, and the caller's work was called off while it waited.
+    Interrupted,
     /// The CPU with this number has no atomic slot left.
     AtomicFull(usize),
     /// The page is in no slot of `kmap` that has users.
@@ -43,8 +48,11 @@ impl fmt::Display for KmapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KmapError::InInterrupt => f.write_str("kmap may sleep: in an interrupt only kmap_atomic will do"),
-            KmapError::Full => {
-                write!(f, "all {LAST_PKMAP} slots of kmap are in use; Linux would sleep until a kunmap")
+            KmapError::Atomic => {
+                write!(f, "all {LAST_PKMAP} slots of kmap are in use, and one cannot wait in this context")
+            }
+            KmapError::Interrupted => {
+                write!(f, "interrupted while all {LAST_PKMAP} slots of kmap were in use, waiting for a kunmap")
             }
             KmapError::AtomicFull(cpu) => write!(
                 f,
@@ -91,11 +99,13 @@ fn set_slot<E: Env>(memory: &Memory<'_, E>, at: VirtAddr, pfn: Option<Pfn>) {
     }
 }
 
-/// Maps a page until [`kunmap`]; where it is. Every call is to be undone by one. Linux: `kmap`, `kmap_high`.
+/// Maps a page until [`kunmap`]; where it is. Every call is to be undone by one. Sleeps while all slots are in use.
+/// Linux: `kmap`, `kmap_high`.
 ///
 /// # Errors
 ///
-/// In an interrupt, and when all slots are in use.
+/// In an interrupt; and when all slots are in use and the caller must not sleep, or its work is called off. Linux sleeps
+/// for good.
 pub fn kmap<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, pfn: Pfn) -> Result<VirtAddr, KmapError> {
     if current.context().in_interrupt() {
         return Err(KmapError::InInterrupt);
@@ -106,25 +116,37 @@ pub fn kmap<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, pfn: Pfn) -> 
     if !is_high(memory, pfn) {
         return Ok(VirtAddr::linear(pfn.addr()));
     }
+    let mut at = None;
+    let is_mapped = || {
+        at = map_shared(memory, pfn);
+        at.is_some()
+    };
+    let waited = sleep::wait_event(memory, current, &memory.highmem.pkmap_wait, None, is_mapped);
+    at.ok_or(if waited == Wait::Interrupted { KmapError::Interrupted } else { KmapError::Atomic })
+}
+
+/// Maps a page in the slot that it has, or in an unused one; `None` when all have users. Linux: `map_new_virtual`.
+fn map_shared<E: Env>(memory: &Memory<'_, E>, pfn: Pfn) -> Option<VirtAddr> {
     let mmu = mmu_of(memory);
+    let page = memory.pages.index(pfn);
     let pin = memory.pin();
     let mut table = memory.highmem.pkmaps.lock(&pin);
-    if let Some(slot) = table.find(memory.pages.index(pfn)) {
+    if let Some(slot) = table.find(page) {
         table.get(slot);
-        return Ok(pkmap_addr(slot));
+        return Some(pkmap_addr(slot));
     }
     let forget = || {
         mmu.publish();
         mmu.flush_tlb(PKMAP_START, LAST_PKMAP as u64);
     };
-    let page = memory.pages.index(pfn);
-    let slot = table.map(page, |slot| set_slot(memory, pkmap_addr(slot), None), forget).ok_or(KmapError::Full)?;
+    let slot = table.map(page, |slot| set_slot(memory, pkmap_addr(slot), None), forget)?;
     set_slot(memory, pkmap_addr(slot), Some(pfn));
     mmu.publish();
-    Ok(pkmap_addr(slot))
+    Some(pkmap_addr(slot))
 }
 
-/// Undoes one [`kmap`]. The page stays mapped until all slots were used. Linux: `kunmap`, `kunmap_high`.
+/// Undoes one [`kmap`], and wakes those who wait for a slot if nobody uses this one any more. The page stays mapped until
+/// all slots were used. Linux: `kunmap`, `kunmap_high`.
 ///
 /// # Errors
 ///
@@ -136,9 +158,14 @@ pub fn kunmap<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, pfn: Pfn) -
     if !is_high(memory, pfn) {
         return Ok(());
     }
-    let pin = memory.pin();
-    let unmapped = memory.highmem.pkmaps.lock(&pin).put(memory.pages.index(pfn));
-    unmapped.map_err(|NotMapped| KmapError::NotMapped(pfn))
+    let unmapped = {
+        let pin = memory.pin();
+        memory.highmem.pkmaps.lock(&pin).put(memory.pages.index(pfn))
+    };
+    if unmapped.map_err(|NotMapped| KmapError::NotMapped(pfn))? == 0 {
+        memory.highmem.pkmap_wait.wake_all(memory.env.sched());
+    }
+    Ok(())
 }
 
 /// Where a page's content is, if it is in the linear map or somebody has it mapped by [`kmap`]. Linux: `page_address`.

@@ -9,6 +9,7 @@
 
 use super::mmu::{KM_TYPE_NR, LAST_PKMAP};
 use crate::addr::Pfn;
+use crate::sched::WaitQueue;
 use crate::sync::{Class, PerCpu, SpinLock};
 
 /// What lies outside the linear map, and where it is mapped now.
@@ -17,6 +18,8 @@ pub struct HighMemory {
     pub start: Pfn,
     /// The slots of `kmap`.
     pub(super) pkmaps: SpinLock<Pkmaps>,
+    /// Who sleeps until a slot of `kmap` is unused. Linux: `pkmap_map_wait`.
+    pub(super) pkmap_wait: WaitQueue,
     /// The slots of `kmap_atomic`.
     pub(super) atomics: PerCpu<AtomicSlots>,
 }
@@ -26,6 +29,7 @@ impl Default for HighMemory {
         HighMemory {
             start: Pfn(u64::MAX),
             pkmaps: SpinLock::new(Class::Leaf, Pkmaps::default()),
+            pkmap_wait: WaitQueue::new(),
             atomics: PerCpu::new(Class::Leaf, |_| (AtomicSlots::default(), ())),
         }
     }
@@ -81,14 +85,15 @@ impl Pkmaps {
         self.slots[slot].count += 1;
     }
 
-    /// One user less of the slot that maps `page`.
+    /// One user less of the slot that maps `page`; how many are left.
     ///
     /// # Errors
     ///
     /// When it has no users. Linux: `kunmap_high`, where that is a bug.
-    pub fn put(&mut self, page: u32) -> Result<(), NotMapped> {
-        let slot = self.find(page).map(|slot| &mut self.slots[slot]).filter(|slot| slot.count > 1);
-        slot.map(|slot| slot.count -= 1).ok_or(NotMapped)
+    pub fn put(&mut self, page: u32) -> Result<u32, NotMapped> {
+        let slot = self.find(page).map(|slot| &mut self.slots[slot]).filter(|slot| slot.count > 1).ok_or(NotMapped)?;
+        slot.count -= 1;
+        Ok(slot.count - 1)
     }
 
     /// Gives an empty slot to `page`, which is in none, with one user; `None` when all have users.
@@ -191,8 +196,7 @@ mod tests {
         let slot = map(&mut table, 5).0.unwrap();
         table.get(slot);
         assert_eq!(table.used(slot), Some((5, 2)));
-        table.put(5).unwrap();
-        table.put(5).unwrap();
+        assert_eq!([table.put(5), table.put(5)], [Ok(1), Ok(0)]);
         assert_eq!((table.used(slot), table.put(5)), (None, Err(NotMapped)));
     }
 

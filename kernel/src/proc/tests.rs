@@ -81,6 +81,42 @@ fn zoneinfo_lists_empty_zones_too() {
     assert!(text.ends_with("        managed  0\n        protection: (0, 0, 0)\n"));
 }
 
+/// Spec part 1, 3.1 to 3.5, on two nodes of unequal size and different zones.
+///
+/// Below Movable there are 12288 + 12288 pages = 98304 kB, and isqrt(98304 * 16) = 1254 kB = 313 pages are to stay free.
+/// A zone's Min is its part of them among all 32768 pages (313 * 4096 / 32768 = 39), Low and High are a quarter of Min
+/// above, which is more than a thousandth of the zone. A zone is protected by the pages above it **on its own node**,
+/// divided by its ratio, 256 or, for Normal, 32; so the empty DMA zones of node 1 have other figures than those of node 0:
+/// 12288 / 256 = 48, (12288 + 8192) / 256 = 80, and Normal 8192 / 32 = 256.
+#[test]
+fn each_node_has_watermarks_and_protection_of_its_own() {
+    let args = "zones=full:dma=16M,dma32=16M movablecore=32M";
+    let machine = HostMachine::new(args, &[(0x4000_0000, 48 * MIB, 0), (0x4300_0000, 80 * MIB, 1)], &[]);
+    let memory = machine.memory();
+    assert_eq!(memory.sysctl.min_free_kbytes.load(crate::sync::atomic::Ordering::Relaxed), 1254);
+    let text = cat(&memory, "/proc/zoneinfo", Form::Text);
+    let wanted = ["Node", "min", "low", "high", "managed", "protection:"];
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines = text.lines().map(words).filter(|words| wanted.contains(&words[0].as_str()));
+    let zones = lines.map(|words| words.join(" ")).collect::<Vec<_>>().join(" ").replace(" Node", "\nNode");
+    let expected = "\
+        Node 0, zone DMA min 39 low 48 high 57 managed 4096 protection: (0, 16, 32, 32, 32)\n\
+        Node 0, zone DMA32 min 39 low 48 high 57 managed 4096 protection: (0, 0, 16, 16, 16)\n\
+        Node 0, zone Normal min 39 low 48 high 57 managed 4096 protection: (0, 0, 0, 0, 0)\n\
+        Node 0, zone HighMem min 32 low 32 high 32 managed 0 protection: (0, 0, 0, 0, 0)\n\
+        Node 0, zone Movable min 0 low 0 high 0 managed 0 protection: (0, 0, 0, 0, 0)\n\
+        Node 1, zone DMA min 0 low 0 high 0 managed 0 protection: (0, 0, 48, 48, 80)\n\
+        Node 1, zone DMA32 min 0 low 0 high 0 managed 0 protection: (0, 0, 48, 48, 80)\n\
+        Node 1, zone Normal min 117 low 146 high 175 managed 12288 protection: (0, 0, 0, 0, 256)\n\
+        Node 1, zone HighMem min 32 low 32 high 32 managed 0 protection: (0, 0, 0, 0, 0)\n\
+        Node 1, zone Movable min 78 low 97 high 116 managed 8192 protection: (0, 0, 0, 0, 0)";
+    assert_eq!(zones, expected, "{text}");
+    // What is kept of a zone: its largest protection and High, but no more than it has.
+    let kept = [(32 + 57) + (16 + 57) + 57, (256 + 175) + 116];
+    assert_eq!(memory.online_nodes().map(|node| node.totalreserve()).collect::<Vec<_>>(), kept);
+    assert_eq!(memory.totalreserve(), kept[0] + kept[1]);
+}
+
 #[test]
 fn meminfo_counts_what_was_allocated() {
     let machine = small();

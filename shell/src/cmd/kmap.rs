@@ -5,7 +5,7 @@
 
 use core::fmt::Write as _;
 
-use kernel::addr::Pfn;
+use kernel::addr::{Pfn, PfnRange, VirtAddr};
 use kernel::mm::highmem::{self, KmapError, Mapping};
 use kernel::mm::memory::{Env, Memory};
 use kernel::mm::mmu::{KM_TYPE_NR, LAST_PKMAP};
@@ -18,9 +18,11 @@ use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value::{self, ValueError};
 
-const WHICH: &[Arg] = &[Arg::One("BLOCK", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)];
+const WHICH: &[Arg] = &[Arg::One("BLOCK", Kind::Handle), Arg::Maybe("PAGE|all", Kind::Text)];
+/// What is mapped can also be named by its page number.
+const MAPPED: &[Arg] = &[Arg::One("BLOCK|PFN", Kind::Handle), Arg::Maybe("PAGE|all", Kind::Text)];
 
-/// `kmap BLOCK [PAGE]`
+/// `kmap BLOCK [PAGE|all]`
 pub const fn kmap<M: Machine>() -> Command<M> {
     Command {
         name: "kmap",
@@ -29,22 +31,27 @@ pub const fn kmap<M: Machine>() -> Command<M> {
 Where there is a zone HighMem, its pages have no address: peek, poke, fill and
 verify need one. There are 512 slots; a page has one, whoever maps it. kunmap
 leaves the slot as it is: slots that nobody uses are emptied all at once, when
-the search for one comes round. PAGE counts from 0 in a block of several.
-Linux: kmap, which sleeps when all slots are in use. Seeds 002 to 004.",
+the search for one comes round. Who finds all of them in use sleeps until a
+kunmap leaves one, or until ^C. PAGE counts from 0 in a block of several.
+Linux: kmap, whose sleep nothing ends but a kunmap. Seeds 002 to 004.",
         args: WHICH,
-        examples: &["alloc GFP_HIGHUSER; kmap #1; fill #1 7; kunmap #1"],
+        examples: &[
+            "alloc GFP_HIGHUSER; kmap #1; fill #1 7; kunmap #1",
+            "alloc GFP_HIGHUSER -o 9; kmap #1 all; alloc GFP_HIGHUSER && kmap #2 &",
+        ],
         run: |call| run_kmap(call, |memory, current, pfn| highmem::kmap(memory, current, pfn)),
     }
 }
 
-/// `kmap atomic BLOCK [PAGE]`
+/// `kmap atomic BLOCK [PAGE|all]`
 pub const fn atomic<M: Machine>() -> Command<M> {
     Command {
         name: "kmap atomic",
         summary: "map a page in a slot of this CPU",
         help: "\
 Never sleeps, and works in an interrupt; each CPU has 20 slots, four of which
-are kept for the kernel's own work. What was mapped last is unmapped first.
+are kept for the kernel's own work. Who finds no slot is refused. What was
+mapped last is unmapped first.
 Linux: kmap_atomic.",
         args: WHICH,
         examples: &["alloc GFP_HIGHUSER; kmap atomic #1; kmap ls; kunmap atomic #1"],
@@ -66,36 +73,37 @@ that was freed and is still mapped is a leak, and said to be; status 3 then.",
     }
 }
 
-/// `kunmap BLOCK [PAGE]`
+/// `kunmap BLOCK [PAGE|all]`
 pub const fn kunmap<M: Machine>() -> Command<M> {
     Command {
         name: "kunmap",
         summary: "undo one kmap of a page",
         help: "\
+Wakes those who wait for a slot, if it was the last one of its page.
 Status 1 if nobody has the page mapped; Linux stops with a BUG then.
 By pfn 0x..., a page whose block was freed: that is how a leak is mended.
 Linux: kunmap.",
-        args: &[Arg::One("BLOCK|PFN", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)],
+        args: MAPPED,
         examples: &["alloc GFP_HIGHUSER; kmap #1; kunmap #1"],
         run: |call| run_kunmap(call, |memory, current, pfn| highmem::kunmap(memory, current, pfn)),
     }
 }
 
-/// `kunmap atomic BLOCK [PAGE]`
+/// `kunmap atomic BLOCK [PAGE|all]`
 pub const fn unmap_atomic<M: Machine>() -> Command<M> {
     Command {
         name: "kunmap atomic",
         summary: "undo the last kmap atomic on this CPU",
         help: "\
 Status 1 if it was another page that was mapped last. Linux: kunmap_atomic.",
-        args: &[Arg::One("BLOCK|PFN", Kind::Handle), Arg::Maybe("PAGE", Kind::Number)],
+        args: MAPPED,
         examples: &["alloc GFP_HIGHUSER; kmap atomic #1; kunmap atomic #1"],
         run: |call| run_kunmap(call, |memory, _, pfn| highmem::kunmap_atomic(memory, pfn)),
     }
 }
 
-/// The page that the first two words name.
-fn page<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<Pfn, Trouble<'a>> {
+/// The pages that the first two words name, of a block.
+fn pages<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<PfnRange, Trouble<'a>> {
     let word = call.args.must(0);
     let range = value::handles(word)?;
     if range.first != range.last {
@@ -103,35 +111,75 @@ fn page<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<Pfn, Trouble<'a>> {
     }
     let held = call.shell.session.handles.get(range.first);
     let held = held.ok_or(Trouble::Refused("there is no such block of pages"))?;
-    let last = held.order.nr_pages() as i64 - 1;
-    let number = call.args.word(1).map_or(Ok(0), |word| value::number_in("the page", word, 0, last))?;
-    Ok(held.pfn.add(number as u64))
+    let nr_pages = held.order.nr_pages();
+    let number = match call.args.word(1) {
+        Some("all") => return Ok(PfnRange::new(held.pfn, held.pfn.add(nr_pages))),
+        word => word.map_or(Ok(0), |word| value::number_in("the page", word, 0, nr_pages as i64 - 1))?,
+    };
+    Ok(one_page(held.pfn.add(number as u64)))
+}
+
+fn one_page(pfn: Pfn) -> PfnRange {
+    PfnRange::new(pfn, pfn.add(1))
 }
 
 /// What maps a page, or undoes that.
 type Act<E, R> = fn(&Memory<'static, E>, &kernel::task::Current<'static>, Pfn) -> Result<R, KmapError>;
 
-fn run_kmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, kernel::addr::VirtAddr>) -> Outcome<'a> {
-    let pfn = page(call)?;
-    match call.kernel(|memory, current| act(memory, current, pfn)) {
-        Ok(at) => {
-            let is_high = highmem::is_high(call.shell.machine.memory(), pfn);
-            writeln!(call, "pfn {pfn} at {:#x}{}", at.0, if is_high { "" } else { ", in the linear map" })?;
+/// Calls `act` with one page after the other, until one is refused: how many were not, and the last answer.
+fn for_pages<M: Machine, R>(
+    call: &mut Call<'_, '_, M>,
+    pages: impl Iterator<Item = u64>,
+    act: Act<M::Env, R>,
+) -> Result<(u64, Option<Result<R, KmapError>>), Trouble<'static>> {
+    let (mut done, mut last) = (0, None);
+    for pfn in pages {
+        call.check_interrupt()?;
+        let answer = call.kernel(|memory, current| act(memory, current, Pfn(pfn)));
+        done += u64::from(answer.is_ok());
+        if last.insert(answer).is_err() {
+            break;
+        }
+    }
+    Ok((done, last))
+}
+
+/// Says why a page was not mapped or unmapped. ^C that ended a wait is spent.
+fn refuse_page(call: &mut Call<'_, '_, impl Machine>, error: KmapError) -> Outcome<'static> {
+    if error != KmapError::Interrupted {
+        return refuse(call, error);
+    }
+    call.shell.machine.interrupted();
+    refuse(call, error).map(|_| Status::INTERRUPTED)
+}
+
+fn run_kmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, VirtAddr>) -> Outcome<'a> {
+    let pages = pages(call)?;
+    let (done, last) = for_pages(call, pages.start.0..pages.end.0, act)?;
+    if pages.nr_pages() > 1 {
+        writeln!(call, "mapped {done} of {} pages", pages.nr_pages())?;
+    }
+    match last {
+        Some(Ok(at)) if pages.nr_pages() == 1 => {
+            let is_high = highmem::is_high(call.shell.machine.memory(), pages.start);
+            writeln!(call, "pfn {} at {:#x}{}", pages.start, at.0, if is_high { "" } else { ", in the linear map" })?;
             Ok(Status::DONE)
         }
-        Err(error) => refuse(call, error),
+        Some(Err(error)) => refuse_page(call, error),
+        Some(Ok(_)) | None => Ok(Status::DONE),
     }
 }
 
 fn run_kunmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, ()>) -> Outcome<'a> {
     let word = call.args.must(0);
-    let pfn = if word.starts_with("0x") { Pfn(value::number(word)?) } else { page(call)? };
-    if !call.shell.machine.memory().span().contains(pfn) {
+    let pages = if word.starts_with("0x") { one_page(Pfn(value::number(word)?)) } else { pages(call)? };
+    if !call.shell.machine.memory().span().contains(pages.start) {
         return Err(Trouble::Refused("the machine has no such page"));
     }
-    match call.kernel(|memory, current| act(memory, current, pfn)) {
-        Ok(()) => Ok(Status::DONE),
-        Err(error) => refuse(call, error),
+    // What was mapped last goes first, as atomic slots want it.
+    match for_pages(call, (pages.start.0..pages.end.0).rev(), act)?.1 {
+        Some(Err(error)) => refuse_page(call, error),
+        Some(Ok(())) | None => Ok(Status::DONE),
     }
 }
 
@@ -216,6 +264,42 @@ mod tests {
             "alloc GFP_HIGHUSER; ctx hardirq kmap #1; ctx hardirq kmap atomic #1; kunmap atomic #1; echo $?",
             "[..]\nkmap may sleep: in an interrupt only kmap_atomic will do\npfn[..]\n0",
         );
+    }
+
+    #[test]
+    fn a_job_waits_for_a_slot() {
+        let mut shell = shell();
+        let output = run(&mut shell, "alloc GFP_HIGHUSER -o 9; kmap #1 all; alloc GFP_HIGHUSER && kmap #2 &");
+        assert_prints(&output, "#1 [..]\nmapped 512 of 512 pages\n[1] alloc GFP_HIGHUSER && kmap #2");
+        let output = run(&mut shell, "jobs; kmap ls; kunmap #1 7; wait; kunmap #2; kunmap #1 all; echo $?");
+        let all = "0x[..] pfn 0x[..] 1 user\n".repeat(512);
+        assert_prints(
+            &output,
+            &[
+                "[1] runs as sh: alloc GFP_HIGHUSER && kmap #2\n",
+                &all,
+                "512 of 512 slots in use, unused ones emptied 0 times\n0 of this CPU's 20[..]\n\
+                 [1] #2 order 0 pfn 0x[..] HighMem Unmovable\n[1] pfn 0x[..] at 0xf07fffe0[..]000\n\
+                 [1] done: alloc GFP_HIGHUSER && kmap #2\n\
+                 pfn 0x[..] is not mapped by kmap; was it unmapped before?\n1",
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn a_wait_for_a_slot_is_called_off_and_never_begins_in_an_atomic_section() {
+        let mut shell = shell();
+        run(&mut shell, "alloc GFP_HIGHUSER -o 9; kmap #1 all; alloc GFP_HIGHUSER");
+        shell.machine.interrupt_after(100);
+        assert_prints(
+            &run(&mut shell, "kmap #2; echo $?; kmap #2 & kill %1"),
+            "interrupted while all 512 slots of kmap were in use, waiting for a kunmap\n",
+        );
+        let output = run(&mut shell, "echo $?; ctx atomic kmap #2; echo $?");
+        assert!(output.starts_with("130\n") && output.contains("BUG: sleeping function called"), "{output}");
+        let refusal = "\nall 512 slots of kmap are in use, and one cannot wait in this context\n1\n";
+        assert!(output.contains("BUG: scheduling while atomic: sh/1/") && output.ends_with(refusal), "{output}");
     }
 
     #[test]

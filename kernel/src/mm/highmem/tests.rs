@@ -1,4 +1,4 @@
-//! Slots on a machine whose upper 64 MiB are not in the linear map; the host stops whoever reaches there without one.
+//! Slots on a machine whose upper 8 MiB are not in the linear map; the host stops whoever reaches there without one.
 
 use super::*;
 use crate::addr::PhysAddr;
@@ -7,10 +7,11 @@ use crate::host::HostMachine;
 use crate::mm::testing::{Lab, MIB};
 use crate::mmzone::ZoneType;
 use crate::task::Context;
+use crate::vmstat::LabEvent;
 
-/// 192 MiB with every zone but DMA32's own size; the upper 64 MiB are high.
+/// 72 MiB with every zone; the upper 8 MiB are high. With less than 64 MiB below them, none would be.
 fn board() -> HostMachine {
-    HostMachine::new("zones=full:dma=16M,dma32=32M highmem=64M", &[(0x4000_0000, 192 * MIB, 0)], &[])
+    HostMachine::new("zones=full:dma=16M,dma32=16M highmem=8M", &[(0x4000_0000, 72 * MIB, 0)], &[])
 }
 
 fn high_page(lab: &Lab<'_>) -> Pfn {
@@ -35,23 +36,61 @@ fn a_page_is_mapped_once_and_stays_until_the_slots_are_emptied() {
     assert_eq!(kmap(&lab.memory, &current, pfn), Ok(at));
 }
 
-#[test]
-fn all_slots_can_be_had_and_the_next_is_refused() {
-    let machine = board();
-    let lab = Lab::new(&machine);
-    let current = lab.current();
-    let pages: Vec<Pfn> = (0..LAST_PKMAP + 1).map(|_| high_page(&lab)).collect();
-    pages[..LAST_PKMAP].iter().for_each(|&pfn| _ = kmap(&lab.memory, &current, pfn).unwrap());
-    assert_eq!(kmap(&lab.memory, &current, pages[LAST_PKMAP]), Err(KmapError::Full));
+/// All slots in use, each by one user of a page of its own, and one page more.
+fn nothing_unused(lab: &Lab<'_>) -> (Vec<Pfn>, Pfn) {
+    let pages: Vec<Pfn> = (0..LAST_PKMAP).map(|_| high_page(lab)).collect();
+    pages.iter().for_each(|&pfn| _ = kmap(&lab.memory, &lab.current(), pfn).unwrap());
     let mut used = 0;
     assert_eq!((for_each_kmap(&lab.memory, |_| used += 1), used), (0, LAST_PKMAP));
-    kunmap(&lab.memory, &current, pages[100]).unwrap();
-    let at = kmap(&lab.memory, &current, pages[LAST_PKMAP]).unwrap();
-    let mapped = pgtable::mapped(&lab.memory.env, mmu_of(&lab.memory), at);
-    assert_eq!((mapped, for_each_kmap(&lab.memory, |_| {})), (Some(pages[LAST_PKMAP]), 1));
-    pages[..LAST_PKMAP].iter().filter(|&&pfn| pfn != pages[100]).for_each(|&pfn| {
-        kunmap(&lab.memory, &current, pfn).unwrap();
+    (pages, high_page(lab))
+}
+
+#[test]
+fn who_finds_all_slots_in_use_waits_until_one_is_not() {
+    let machine = board();
+    let lab = Lab::new(&machine);
+    let (memory, current) = (&lab.memory, lab.current());
+    let (pages, last) = nothing_unused(&lab);
+    let wait = &memory.highmem.pkmap_wait;
+    kmap(memory, &current, pages[100]).unwrap();
+    let at = std::sync::Mutex::new([None; 2]);
+    std::thread::scope(|scope| {
+        let threads = memory.env.threads();
+        for thread in 0..2 {
+            let (at, current) = (&at, lab.current());
+            threads.spawn(scope, move || at.lock().unwrap()[thread] = Some(kmap(memory, &current, last)));
+        }
+        threads.yield_now();
+        kunmap(memory, &current, pages[100]).unwrap();
+        threads.settle();
+        assert!(*at.lock().unwrap() == [None; 2] && wait.is_active(), "the page has another user");
+        kunmap(memory, &current, pages[100]).unwrap();
+        threads.settle();
     });
+    let [one, other] = at.into_inner().unwrap();
+    let slot = one.unwrap().unwrap();
+    assert_eq!((one, wait.is_active()), (other, false), "a page has one slot, whoever waited for it");
+    assert_eq!(pgtable::mapped(&memory.env, mmu_of(memory), slot), Some(last));
+    let mut users = None;
+    let flushes = for_each_kmap(memory, |mapping| users = users.or((mapping.pfn == last).then_some(mapping.users)));
+    assert_eq!((users, flushes), (Some(Some(2)), 1));
+}
+
+#[test]
+fn nobody_waits_for_a_slot_where_sleeping_is_forbidden_or_when_called_off() {
+    let machine = board();
+    let lab = Lab::new(&machine);
+    let (pages, last) = nothing_unused(&lab);
+    let scheduled_while_atomic = || lab.memory.lab_event(LabEvent::SchedWhileAtomic);
+    let atomic = lab.current().in_context(Context::Atomic);
+    assert!(kmap(&lab.memory, &atomic, pages[0]).is_ok(), "there is no need to wait for what is mapped");
+    assert_eq!(scheduled_while_atomic(), 0);
+    assert_eq!(kmap(&lab.memory, &atomic, last), Err(KmapError::Atomic));
+    assert_eq!(scheduled_while_atomic(), 1);
+    lab.memory.env.threads().set_interrupted(true);
+    assert_eq!(kmap(&lab.memory, &lab.current(), last), Err(KmapError::Interrupted));
+    assert!(!lab.memory.highmem.pkmap_wait.is_active());
+    assert_eq!(page_address(&lab.memory, last), None);
 }
 
 #[test]
@@ -146,12 +185,14 @@ fn user_pages_fall_back_from_high_memory_and_kernel_pages_never_go_there() {
         })
     };
     let noretry = Gfp::__GFP_NORETRY | Gfp::__GFP_NOWARN;
-    let kernel = lab.loop_until_null(&lab.current(), Gfp::GFP_KERNEL | noretry, 3);
+    // Larger blocks are fewer: for Miri.
+    let order = if cfg!(miri) { 9 } else { 3 };
+    let kernel = lab.loop_until_null(&lab.current(), Gfp::GFP_KERNEL | noretry, order);
     assert_eq!(zones(&kernel), [ZoneType::Normal, ZoneType::Dma32, ZoneType::Dma]);
     assert!(kernel.iter().all(|&pfn| !is_high(&lab.memory, pfn)));
     let high = lab.zone_on(0, ZoneType::HighMem);
     assert_eq!(high.counts.free_pages(), high.managed());
-    kernel.iter().for_each(|&pfn| _ = lab.free(pfn, 3).unwrap());
-    let user = lab.loop_until_null(&lab.current(), Gfp::GFP_HIGHUSER | noretry, 3);
+    kernel.iter().for_each(|&pfn| _ = lab.free(pfn, order).unwrap());
+    let user = lab.loop_until_null(&lab.current(), Gfp::GFP_HIGHUSER | noretry, order);
     assert_eq!(zones(&user), [ZoneType::HighMem, ZoneType::Normal, ZoneType::Dma32, ZoneType::Dma]);
 }

@@ -137,6 +137,11 @@ fn impossible_highmem_is_ignored_in_linux_words() {
     for args in ["highmem=1G", "highmem=1000M", "highmem=0"] {
         assert_eq!(layout(VIRT_1G, args), layout(VIRT_1G, ""), "{args}");
     }
+    // So a small board never has any, whatever its zones: pages for GFP_HIGHUSER come from Normal there.
+    let low = ["0 DMA 0x40000-0x40800 2048", "0 DMA32 0x40800-0x41800 4096", "0 Normal 0x41800-0x44000 10240"];
+    let args = "zones=full:dma=8M,dma32=16M highmem=16M";
+    check(&[(0, GIB, 64 * MIB)], args, &low);
+    check(&[(0, GIB, 80 * MIB)], args, &[low[0], low[1], low[2], "0 HighMem 0x44000-0x45000 4096"]);
 }
 
 #[test]
