@@ -7,6 +7,7 @@
 //!
 //! Linux does more: it knows which stack it is on, and checks that each record lies above the last one.
 
+use crate::arch::exception::Registers;
 use crate::arch::mmu;
 use crate::arch::stack::BOOT_STACK_BYTES;
 use crate::symbols;
@@ -46,6 +47,19 @@ pub fn write_way(out: &mut dyn Write, pc: u64, record: u64) -> fmt::Result {
 pub fn log(pc: u64, record: u64) {
     // Never fails: `Lines` takes everything.
     let _ = write(&mut Lines::new(), pc, record);
+}
+
+/// Logs the calls that led to this one, as reports have them. Linux: `dump_backtrace`.
+///
+/// Linux does more: it tells how large each function is.
+pub fn log_calls() {
+    log::warn!("Call trace:");
+    for caller in callers(Registers::capture().x[29]).take(MAX_LINES) {
+        match symbols::lookup(caller - 4) {
+            Some((name, offset)) => log::warn!(" {name}+{:#x}", offset + 4),
+            None => log::warn!(" {caller:#x}"),
+        }
+    }
 }
 
 /// Makes a record of the log out of each line; what does not fit is cut.

@@ -82,6 +82,7 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
 
     layout.report(&memblock, |line| log::info!("{line}"));
     let records = take_records(&mut memblock, args)?;
+    machine::set_model(tree.tree.model());
     machine::set_users(Users::new(records.pages, records.users));
     let mut memory = Box::new(Memory::new(Machine, records.pages, records.blocks, layout.types(), args.quirks));
     memory.page_owners = records.owners;

@@ -4,7 +4,7 @@
 
 use crate::arch::window::Window;
 use crate::arch::{cpu, timer};
-use crate::smp;
+use crate::{backtrace, smp};
 use crate::thread::Threads;
 use core::{ptr, slice};
 use kernel::addr::{PAGE_SIZE, Pfn, PhysAddr};
@@ -28,6 +28,7 @@ const FIRST_TASK: &str = "sh";
 static RING: Ring<EVENTS> = Ring::new();
 static TASKS: Once<TaskTable> = Once::new();
 static USERS: Once<Users<'static>> = Once::new();
+static MODEL: Once<&str> = Once::new();
 
 /// This machine. There is one, so it holds nothing.
 pub struct Machine;
@@ -143,6 +144,14 @@ impl Env for Machine {
     fn tasks(&self) -> &TaskTable {
         tasks()
     }
+
+    fn log_call_trace(&self) {
+        backtrace::log_calls();
+    }
+
+    fn hardware_name(&self) -> Option<&str> {
+        MODEL.get().copied().filter(|model| !model.is_empty())
+    }
 }
 
 /// The words of a page.
@@ -153,6 +162,11 @@ fn words(pfn: Pfn) -> *mut u64 {
 /// Every task; the first is there from the start.
 pub fn tasks() -> &'static TaskTable {
     TASKS.call_once(|| TaskTable::new(FIRST_TASK))
+}
+
+/// Says what the machine calls itself, which reports name. Once.
+pub fn set_model(model: &'static str) {
+    MODEL.call_once(|| model);
 }
 
 /// Says who uses reclaimable memory. Once.

@@ -10,6 +10,7 @@ use super::owner::PageOwner;
 use super::sleep;
 use super::vmscan;
 use crate::gfp::Gfp;
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::task::Current;
 use crate::vmstat::VmEvent;
 
@@ -17,7 +18,7 @@ use crate::vmstat::VmEvent;
 pub const PAGECACHE: u64 = 1;
 /// Have the shrinkers free what they can.
 pub const SLAB: u64 = 2;
-/// Do not log it.
+/// Log this time, and never again.
 pub const QUIETLY: u64 = 4;
 
 /// Objects that are still worth another round. Linux: the `10` of `drop_slab_node`.
@@ -32,9 +33,11 @@ pub fn drop_caches<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, bits: 
         memory.count(VmEvent::DropSlab, 1);
         drop_slab(memory, current);
     }
-    if bits & QUIETLY == 0 {
+    let quietly = &memory.printed.drop_caches_quietly;
+    if !quietly.load(Relaxed) {
         log::info!("{} ({}): drop_caches: {bits}", current.task.comm(), current.task.pid());
     }
+    quietly.fetch_or(bits & QUIETLY != 0, Relaxed);
 }
 
 /// Asks every shrinker for all it has, until that is next to nothing. Linux: `drop_slab`, `drop_slab_node`.
@@ -70,7 +73,8 @@ mod tests {
         assert_eq!((cached(), diff.all(["drop_pagecache", "drop_slab"])), (10, [0, 1]));
         let diff = lab.vmstat_diff(|| assert!(write(&lab, "1").contains("sh (1): drop_caches: 1")));
         assert_eq!((cached(), diff.all(["drop_pagecache", "drop_slab"])), (1, [1, 0]));
-        assert_eq!(write(&lab, "4"), "");
+        assert!(write(&lab, "4").contains("sh (1): drop_caches: 4"));
+        assert_eq!(["1", "3", "4"].map(|bits| write(&lab, bits)), ["", "", ""]);
         assert!(sysctl::find("drop_caches").unwrap().write(memory, &current, "0").is_err());
         lab.assert_sound();
     }

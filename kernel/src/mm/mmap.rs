@@ -187,7 +187,7 @@ pub fn mlock<E: Env>(
         memory.count(VmEvent::UnevictablePgsMlocked, 1);
         // A page that reclaim has in its hands goes there when it is put back.
         if swap::isolate_lru_page(memory, index) {
-            users.page(index).set_flags(PageFlags::UNEVICTABLE);
+            swap::cull(memory, users.page(index));
             swap::putback_lru_page(memory, current, index);
         }
     }
@@ -222,23 +222,25 @@ pub fn munlock<E: Env>(
     let (index, last) = unlocked.ok_or(PcError::NotLocked(place))?;
     if last {
         add_zone_stat(memory, index, ZoneStat::NrMlock, -1);
-        memory.count(VmEvent::UnevictablePgsMunlocked, 1);
-        rescue(memory, current, users, index);
+        let is_stranded = !rescue(memory, current, users, index);
+        memory.count(if is_stranded { VmEvent::UnevictablePgsStranded } else { VmEvent::UnevictablePgsMunlocked }, 1);
     }
     swap::put_page(memory, current, index);
     Ok(())
 }
 
-/// Brings a page that nobody keeps in memory any more back to the lists that reclaim looks at. Linux:
-/// `__munlock_isolated_page`.
-fn rescue<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, index: u32) {
+/// Brings a page that nobody keeps in memory any more back to the lists that reclaim looks at; false if somebody else has
+/// it in their hands, who does it then. Linux: `__munlock_isolated_page`, `__munlock_isolation_failed`.
+fn rescue<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, users: &Users<'_>, index: u32) -> bool {
     let page = users.page(index);
     // Who puts it back on a list finds that nobody keeps it any more, or is seen.
     fence(SeqCst);
-    if page.flags().contains(PageFlags::UNEVICTABLE)
-        && !rmap::is_page_mlocked(users, index)
-        && swap::isolate_lru_page(memory, index)
-    {
+    if !page.flags().contains(PageFlags::UNEVICTABLE) || rmap::is_page_mlocked(users, index) {
+        return true;
+    }
+    let is_isolated = swap::isolate_lru_page(memory, index);
+    if is_isolated {
         swap::putback_lru_page(memory, current, index);
     }
+    is_isolated
 }

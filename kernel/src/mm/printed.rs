@@ -79,6 +79,8 @@ pub struct Printed {
     /// Warnings in all, by which their ends are told apart.
     warnings: AtomicU64,
     tainted: AtomicBool,
+    /// Nobody wants to hear of dropped caches any more. Linux: `stfu` in `drop_caches_sysctl_handler`.
+    pub(super) drop_caches_quietly: AtomicBool,
     /// Bad pages: 60 a minute.
     pub(super) bad_page: RateLimit,
     /// Sleeping where that is forbidden: one a second.

@@ -11,7 +11,8 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 use super::memory::{Env, Memory};
 use super::owner::References;
-use super::page::{NIL, PageFlags};
+use super::page::NIL;
+use super::swap;
 use super::tables::{MapFlags, MapState, Mapping};
 use super::users::{PageUser, State, Users, add_node_stat, add_zone_stat};
 use crate::task::Task;
@@ -173,7 +174,7 @@ pub(super) fn try_to_unmap<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, in
 fn unmap_file<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, index: u32) -> bool {
     if is_mlocked(users, entry) {
         // It was on its way when it was locked into memory; now it goes where it belongs.
-        users.page(index).set_flags(PageFlags::UNEVICTABLE);
+        swap::cull(memory, users.page(index));
         return false;
     }
     unmap_file_always(memory, users, entry, index);

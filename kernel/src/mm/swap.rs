@@ -79,6 +79,13 @@ pub(super) fn choose_list<E: Env>(memory: &Memory<'_, E>, page: &Page, index: u3
     lru_of(page.flags())
 }
 
+/// Marks a page that is on no list as one that reclaim shall not look at. Linux: the end of `__pagevec_lru_add_fn`.
+pub(super) fn cull<E: Env>(memory: &Memory<'_, E>, page: &Page) {
+    if page.set_flags(PageFlags::UNEVICTABLE).is_empty() {
+        memory.count(VmEvent::UnevictablePgsCulled, 1);
+    }
+}
+
 /// Puts a page that is on no list at the head of the one where it belongs. The lists hold no reference.
 ///
 /// Linux: `lru_cache_add`, `__pagevec_lru_add_fn`.

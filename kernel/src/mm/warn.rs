@@ -4,7 +4,7 @@
 //! filling the log, [`panic()`] stops the machine. Neighbour: [`super::printed`] remembers what came before.
 //! Linux: `__warn`, `dump_stack_print_info`, `___ratelimit`, `panic`.
 //!
-//! Linux does more: registers, loaded modules, and the call trace.
+//! Linux does more: registers and loaded modules.
 
 use core::fmt;
 
@@ -29,6 +29,7 @@ pub fn dump_stack<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) {
     if let Some(name) = memory.env.hardware_name() {
         log::warn!("Hardware name: {name} (DT)");
     }
+    memory.env.log_call_trace();
 }
 
 /// Prints the warning if it comes up for the first time since boot. Linux: `WARN_ON_ONCE`.

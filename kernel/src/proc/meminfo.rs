@@ -4,13 +4,15 @@
 //! is there; what this machine cannot have is 0. Linux: `meminfo_proc_show`, `si_mem_available`,
 //! `hugetlb_report_meminfo`.
 //!
-//! Linux does more: buffers, swap, page tables, percpu memory, vmalloc and huge pages have numbers of their own.
+//! Linux does more: buffers, page tables, percpu memory and huge pages have numbers of their own.
 
 use core::fmt;
 
 use super::{Form, json};
 use crate::mm::census;
+use crate::mm::memory::owner::{PageOwner, SwapSpace};
 use crate::mm::memory::{Env, Memory};
+use crate::mm::mmu::{VMALLOC_END, VMALLOC_START};
 use crate::mmzone::{Watermark, ZoneType};
 use crate::vmstat::{NodeStat, ZoneStat};
 
@@ -34,6 +36,10 @@ pub struct SystemInfo {
     pub low_watermarks: u64,
     /// Pages in CMA pageblocks.
     pub totalcma: u64,
+    /// Slots of the swap space.
+    pub swap: SwapSpace,
+    /// Pages of the swap cache.
+    pub swapcached: u64,
     /// Sums of the zones' counters.
     pub zone: [u64; ZoneStat::COUNT],
     /// Sums of the nodes' counters.
@@ -53,6 +59,8 @@ impl SystemInfo {
             }),
             low_watermarks: memory.zones().map(|zone| zone.watermark(Watermark::Low)).sum(),
             totalcma: census::totalcma(memory),
+            swap: memory.env.owner().swap_space(),
+            swapcached: memory.env.owner().swap_cache().pages,
             zone: core::array::from_fn(|stat| memory.zones().map(|zone| zone.stat(ZoneStat::ALL[stat])).sum()),
             node: core::array::from_fn(|stat| memory.online_nodes().map(|node| node.stat(NodeStat::ALL[stat])).sum()),
         }
@@ -72,6 +80,16 @@ impl SystemInfo {
 
     fn reclaimable(&self) -> u64 {
         self.slab_reclaimable() + self.node(NodeStat::NrKernelMiscReclaimable)
+    }
+
+    /// Pages of files: those of the swap cache count among them, but have a line of their own.
+    fn cached(&self) -> u64 {
+        self.node(NodeStat::NrFilePages).saturating_sub(self.swapcached)
+    }
+
+    /// Pages that may be promised. Linux: `vm_commit_limit`.
+    fn commit_limit(&self) -> u64 {
+        self.totalram * OVERCOMMIT_RATIO / 100 + self.swap.total
     }
 
     fn active(&self) -> u64 {
@@ -130,8 +148,8 @@ const LINES: &[Line] = {
         line("MemFree", Pages, |info| Some(info.zone(ZoneStat::NrFreePages))),
         line("MemAvailable", Pages, |info| Some(info.available())),
         zero("Buffers"),
-        line("Cached", Pages, |info| Some(info.node(NodeStat::NrFilePages))),
-        zero("SwapCached"),
+        line("Cached", Pages, |info| Some(info.cached())),
+        line("SwapCached", Pages, |info| Some(info.swapcached)),
         line("Active", Pages, |info| Some(info.active())),
         line("Inactive", Pages, |info| Some(info.inactive())),
         line("Active(anon)", Pages, |info| Some(info.node(NodeStat::NrActiveAnon))),
@@ -144,8 +162,8 @@ const LINES: &[Line] = {
         line("HighFree", Pages, |info| info.highmem.map(|(_, free)| free)),
         line("LowTotal", Pages, |info| info.highmem.map(|(total, _)| info.totalram - total)),
         line("LowFree", Pages, |info| info.highmem.map(|(_, free)| info.zone(ZoneStat::NrFreePages) - free)),
-        zero("SwapTotal"),
-        zero("SwapFree"),
+        line("SwapTotal", Pages, |info| Some(info.swap.total)),
+        line("SwapFree", Pages, |info| Some(info.swap.free)),
         line("Dirty", Pages, |info| Some(info.node(NodeStat::NrDirty))),
         line("Writeback", Pages, |info| Some(info.node(NodeStat::NrWriteback))),
         line("AnonPages", Pages, |info| Some(info.node(NodeStat::NrAnonPages))),
@@ -160,9 +178,9 @@ const LINES: &[Line] = {
         line("NFS_Unstable", Pages, |info| Some(info.node(NodeStat::NrUnstable))),
         line("Bounce", Pages, |info| Some(info.zone(ZoneStat::NrBounce))),
         line("WritebackTmp", Pages, |info| Some(info.node(NodeStat::NrWritebackTemp))),
-        line("CommitLimit", Pages, |info| Some(info.totalram * OVERCOMMIT_RATIO / 100)),
+        line("CommitLimit", Pages, |info| Some(info.commit_limit())),
         zero("Committed_AS"),
-        zero("VmallocTotal"),
+        line("VmallocTotal", Kib, |_| Some((VMALLOC_END.0 - VMALLOC_START.0) / 1024)),
         zero("VmallocUsed"),
         zero("VmallocChunk"),
         zero("Percpu"),
@@ -223,7 +241,7 @@ fn write_info(info: &SystemInfo, form: Form, out: &mut dyn fmt::Write) -> fmt::R
 mod tests {
     use super::*;
 
-    /// Linux on arm64 with 256 MiB, with the lines of v5.0 that its build lacked.
+    /// Linux on arm64 with 256 MiB, with the lines of v5.0 that its build lacked, and room for vmalloc as here.
     const LINUX: &str = "\
 MemTotal:         239084 kB
 MemFree:          222336 kB
@@ -257,7 +275,7 @@ Bounce:                0 kB
 WritebackTmp:          0 kB
 CommitLimit:      119540 kB
 Committed_AS:          0 kB
-VmallocTotal:          0 kB
+VmallocTotal:  535822336 kB
 VmallocUsed:           0 kB
 VmallocChunk:          0 kB
 Percpu:                0 kB
@@ -315,6 +333,16 @@ Hugetlb:               0 kB
         let lines = "Mlocked:               0 kB\nHighTotal:        131072 kB\nHighFree:            400 kB\n\
                      LowTotal:         108012 kB\nLowFree:          221936 kB\nSwapTotal:             0 kB\n";
         assert!(text(&info).contains(lines), "{}", text(&info));
+    }
+
+    #[test]
+    fn pages_of_the_swap_cache_are_not_cached_files() {
+        let (swap, swapcached) = (SwapSpace { total: 300, free: 236 }, 64);
+        let text = text(&SystemInfo { swap, swapcached, ..golden() });
+        for line in ["Cached:             1604 kB", "SwapCached:          256 kB", "CommitLimit:      120740 kB"] {
+            assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
+        }
+        assert!(text.contains("SwapTotal:          1200 kB\nSwapFree:            944 kB\n"), "{text}");
     }
 
     #[test]

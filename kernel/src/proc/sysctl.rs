@@ -105,7 +105,6 @@ impl fmt::Display for InvalidArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "write error: Invalid argument: {} must be ", self.name)?;
         match self.limits {
-            Limits::Range(low, INT_MAX) => write!(f, "at least {low}"),
             Limits::Range(low, high) => write!(f, "{low} to {high}"),
             Limits::ZeroOr(least) => write!(f, "0 or at least {least}"),
             Limits::Ratios => f.write_str("numbers, one for each zone"),

@@ -233,9 +233,10 @@ fn values_outside_their_limits_change_nothing() {
     for (name, text, error) in [
         ("watermark_scale_factor", "0", "watermark_scale_factor must be 1 to 1000"),
         ("watermark_scale_factor", "1001", "watermark_scale_factor must be 1 to 1000"),
-        ("min_free_kbytes", "-1", "min_free_kbytes must be at least 0"),
-        ("min_free_kbytes", "", "min_free_kbytes must be at least 0"),
-        ("min_free_kbytes", "1 2", "min_free_kbytes must be at least 0"),
+        ("min_free_kbytes", "-1", "min_free_kbytes must be 0 to 2147483647"),
+        ("min_free_kbytes", "2147483648", "min_free_kbytes must be 0 to 2147483647"),
+        ("min_free_kbytes", "", "min_free_kbytes must be 0 to 2147483647"),
+        ("min_free_kbytes", "1 2", "min_free_kbytes must be 0 to 2147483647"),
         ("percpu_pagelist_fraction", "7", "percpu_pagelist_fraction must be 0 or at least 8"),
         ("min_slab_ratio", "101", "min_slab_ratio must be 0 to 100"),
         ("numa_stat", "2", "numa_stat must be 0 to 1"),

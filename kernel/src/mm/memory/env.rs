@@ -80,4 +80,7 @@ pub trait Env: Sync {
     fn hardware_name(&self) -> Option<&str> {
         None
     }
+
+    /// Logs which calls led to this one, innermost first, if the machine knows. Linux: `dump_backtrace`.
+    fn log_call_trace(&self) {}
 }

@@ -297,7 +297,8 @@ fn a_page_that_is_locked_into_memory_is_no_candidate() {
     mmap::mlock(memory, &current, users(&lab), at).unwrap();
     mmap::unmap(memory, &current, users(&lab), at).unwrap();
     assert_eq!((counts(), node(&lab, NodeStat::NrInactiveFile)), ((0, 0), 1));
-    assert_eq!(memory.event(VmEvent::UnevictablePgsRescued), 2);
+    let events = [VmEvent::UnevictablePgsCulled, VmEvent::UnevictablePgsRescued, VmEvent::UnevictablePgsMunlocked];
+    assert_eq!(events.map(|event| memory.event(event)), [2, 2, 1]);
 }
 
 #[test]
