@@ -4,10 +4,9 @@
 
 use crate::arch::window::Window;
 use crate::arch::{cpu, timer};
-use crate::{backtrace, smp};
+use crate::linear::LinearRam;
 use crate::thread::Threads;
-use core::{ptr, slice};
-use kernel::addr::{PAGE_SIZE, Pfn, PhysAddr};
+use crate::{backtrace, smp};
 use kernel::mm::memory::Env;
 use kernel::mm::mmu::Mmu;
 use kernel::mm::users::Users;
@@ -20,8 +19,6 @@ use spin::Once;
 
 /// Events that are kept.
 const EVENTS: usize = 1024;
-/// Words of a page.
-const PAGE_WORDS: usize = PAGE_SIZE as usize / 8;
 /// Name of the first task, which the shell starts as.
 const FIRST_TASK: &str = "sh";
 
@@ -64,6 +61,7 @@ static HELD: [HeldLocks; kernel::mmzone::NR_CPUS] = [const { HeldLocks::new() };
 impl Env for Machine {
     type Irq = Machine;
     type Tracer = Ring<EVENTS>;
+    type Linear = LinearRam;
     type Sched = Threads;
     type Owner = Users<'static>;
 
@@ -85,48 +83,9 @@ impl Env for Machine {
         timer::uptime_ns()
     }
 
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        // SAFETY: the allocator asks for pages that it manages and has just taken or got back: RAM, mapped by the
-        // hand-over, in nobody's use.
-        unsafe { ptr::write_bytes(pfn.addr().0 as *mut u8, byte, (nr_pages * PAGE_SIZE) as usize) }
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        // SAFETY: as in `fill_pages`.
-        let bytes = unsafe { slice::from_raw_parts(pfn.addr().0 as *const u8, (nr_pages * PAGE_SIZE) as usize) };
-        let at = bytes.iter().position(|other| *other != byte)?;
-        Some((at as u64, bytes[at]))
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        // SAFETY: as in `fill_pages`, but that the pages belong to who asks; they are different ones.
-        unsafe { ptr::copy_nonoverlapping(words(from), words(to), PAGE_WORDS) }
-    }
-
-    fn write_page(&self, pfn: Pfn, mut word: impl FnMut(usize) -> u64) {
-        for n in 0..PAGE_WORDS {
-            // SAFETY: as in `copy_page`, and the word lies in the page.
-            unsafe { words(pfn).add(n).write(word(n)) }
-        }
-    }
-
-    fn read_page(&self, pfn: Pfn, mut word: impl FnMut(usize, u64)) {
-        for n in 0..PAGE_WORDS {
-            // SAFETY: as in `write_page`; any bits are a word.
-            word(n, unsafe { words(pfn).add(n).read() });
-        }
-    }
-
     #[inline(always)]
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        // SAFETY: as in `copy_page`: a word of a page that belongs to who asks.
-        unsafe { (addr.0 as *const u64).read() }
-    }
-
-    #[inline(always)]
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        // SAFETY: as in `read_word`.
-        unsafe { (addr.0 as *mut u64).write(word) }
+    fn linear(&self) -> &LinearRam {
+        &LinearRam
     }
 
     fn mmu(&self) -> Option<&dyn Mmu> {
@@ -152,11 +111,6 @@ impl Env for Machine {
     fn hardware_name(&self) -> Option<&str> {
         MODEL.get().copied().filter(|model| !model.is_empty())
     }
-}
-
-/// The words of a page.
-fn words(pfn: Pfn) -> *mut u64 {
-    pfn.addr().0 as *mut u64
 }
 
 /// Every task; the first is there from the start.

@@ -21,6 +21,7 @@ mod handover;
 mod heap;
 mod iomem;
 mod irq;
+mod linear;
 mod lock;
 mod lockup;
 mod machine;

@@ -7,7 +7,7 @@
 use crate::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Mutex, OnceLock};
 
-use crate::addr::{Order, Pfn, PfnRange, PhysAddr};
+use crate::addr::{Order, PfnRange, PhysAddr};
 use crate::bootargs::BootArgs;
 use crate::memblock::{AddrRange, Memblock};
 use crate::mm::kmem_cache::{KmemCache, MAX_CACHES, SlabCaches, SlabConfig};
@@ -28,6 +28,7 @@ use crate::trace::Ring;
 
 #[cfg(shuttle)]
 pub mod explore;
+mod linear;
 mod mmu;
 mod ram;
 mod tables;
@@ -98,25 +99,12 @@ impl<'m> HostEnv<'m> {
     pub fn advance(&self, ns: u64) {
         self.threads.advance(ns);
     }
-
-    /// The byte at `addr`.
-    pub fn read(&self, addr: PhysAddr) -> u8 {
-        self.ram(|ram| ram.read(addr))
-    }
-
-    /// Writes the byte at `addr`, as whoever owns the page may, and who does not should not.
-    pub fn write(&self, addr: PhysAddr, byte: u8) {
-        self.ram(|ram| ram.write(addr, byte));
-    }
-
-    fn ram<R>(&self, with: impl FnOnce(&mut Ram) -> R) -> R {
-        with(&mut self.ram.lock().expect("no panic while RAM is accessed"))
-    }
 }
 
 impl<'m> Env for HostEnv<'m> {
     type Irq = HostCpu;
     type Tracer = Ring<RING_EVENTS>;
+    type Linear = HostEnv<'m>;
     type Sched = HostThreads;
     type Owner = Users<'m>;
 
@@ -143,39 +131,8 @@ impl<'m> Env for HostEnv<'m> {
         self.threads.advance(1000)
     }
 
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.assert_linear(pfn.add(nr_pages.saturating_sub(1)));
-        self.ram(|ram| ram.fill(pfn, nr_pages, byte));
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.assert_linear(pfn.add(nr_pages.saturating_sub(1)));
-        self.ram(|ram| ram.first_other(pfn, nr_pages, byte))
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        self.assert_linear(from.max(to));
-        self.ram(|ram| ram.copy(from, to));
-    }
-
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
-        self.assert_linear(pfn);
-        self.ram(|ram| ram.write_words(pfn, word));
-    }
-
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
-        self.assert_linear(pfn);
-        self.ram(|ram| ram.read_words(pfn, word));
-    }
-
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        self.assert_linear(addr.pfn());
-        self.ram(|ram| ram.read_word(addr))
-    }
-
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        self.assert_linear(addr.pfn());
-        self.ram(|ram| ram.write_word(addr, word));
+    fn linear(&self) -> &HostEnv<'m> {
+        self
     }
 
     fn mmu(&self) -> Option<&dyn Mmu> {
@@ -336,31 +293,6 @@ pub fn garbage_records(count: usize) -> Vec<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ram_holds_what_was_written_last() {
-        let env = HostEnv::default();
-        let (one, two) = (Pfn(0x40000), Pfn(0x40001));
-        assert_eq!((env.read(one.addr()), env.first_other(one, 2, GARBAGE)), (GARBAGE, None));
-        assert_eq!(env.first_other(one, 2, 0), Some((0, GARBAGE)));
-        env.fill_pages(one, 2, 0);
-        assert_eq!(env.first_other(one, 2, 0), None);
-        assert_eq!(env.first_other(one, 3, 0), Some((8192, GARBAGE)));
-        env.write(PhysAddr(0x4000_1004), 7);
-        assert_eq!(env.first_other(one, 2, 0), Some((4100, 7)));
-        assert_eq!((env.read(PhysAddr(0x4000_1004)), env.read(PhysAddr(0x4000_1005))), (7, 0));
-        env.fill_pages(two, 1, 0xaa);
-        assert_eq!(env.first_other(two, 1, 0xaa), None);
-        assert_eq!(env.first_other(one, 1, 0), None);
-        assert_eq!(env.read(PhysAddr(0x4000_2000)), GARBAGE);
-    }
-
-    #[test]
-    fn the_first_byte_may_be_the_only_equal_one() {
-        let env = HostEnv::default();
-        env.write(PhysAddr(0x4000_0000), 0xaa);
-        assert_eq!(env.first_other(Pfn(0x40000), 1, 0xaa), Some((1, GARBAGE)));
-    }
 
     #[test]
     fn boot_arguments_shape_the_board() {

@@ -17,6 +17,11 @@ const SLOTS_TABLE: Pfn = Pfn(WINDOW_TABLE.0 + 1);
 const FIXMAP_TABLE: Pfn = Pfn(WINDOW_TABLE.0 + 2);
 const PKMAP_TABLE: Pfn = Pfn(WINDOW_TABLE.0 + 3);
 
+/// Whether a page is one of these.
+pub fn is_table(pfn: Pfn) -> bool {
+    (WINDOW_TABLE..=PKMAP_TABLE).contains(&pfn)
+}
+
 /// RAM with the tables that a machine brings along.
 pub fn with_tables() -> Ram {
     let mut ram = Ram::default();
@@ -30,15 +35,6 @@ pub fn with_tables() -> Ram {
 }
 
 impl HostEnv<'_> {
-    /// # Panics
-    ///
-    /// When `pfn` has no address, as a board would stop.
-    #[track_caller]
-    pub(super) fn assert_linear(&self, pfn: Pfn) {
-        let is_high = pfn.0 >= self.linear_end.load(Relaxed) && pfn < WINDOW_TABLE;
-        assert!(!is_high, "pfn {pfn} is not in the linear map");
-    }
-
     /// Where the page table has `at`.
     #[track_caller]
     fn translate(&self, at: VirtAddr) -> PhysAddr {

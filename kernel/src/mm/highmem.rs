@@ -12,7 +12,7 @@
 use core::fmt;
 
 use super::kmap_slots::NotMapped;
-use super::memory::{Env, Memory};
+use super::memory::{Env, LinearMap, Memory};
 use super::mmu::{FIXMAP_START, KM_TYPE_NR, LAST_PKMAP, Mmu, PKMAP_START};
 use super::pgtable;
 use super::sleep;
@@ -91,10 +91,10 @@ fn mmu_of<'a, E: Env>(memory: &'a Memory<'_, E>) -> &'a dyn Mmu {
 
 /// Writes the entry of a slot; the machine brought the tables of slots along.
 fn set_slot<E: Env>(memory: &Memory<'_, E>, at: VirtAddr, pfn: Option<Pfn>) {
-    if let Ok(place) = pgtable::entry(&memory.env, mmu_of(memory), at) {
+    if let Ok(place) = pgtable::entry(memory.env.linear(), mmu_of(memory), at) {
         match pfn {
-            Some(pfn) => pgtable::set_pte(&memory.env, place, pfn),
-            None => pgtable::clear_pte(&memory.env, place),
+            Some(pfn) => pgtable::set_pte(memory.env.linear(), place, pfn),
+            None => pgtable::clear_pte(memory.env.linear(), place),
         }
     }
 }
@@ -220,7 +220,7 @@ pub fn kunmap_atomic<E: Env>(memory: &Memory<'_, E>, pfn: Pfn) -> Result<(), Kma
         Some(_) => {}
     }
     let slot = slots.pop().ok_or(KmapError::NoneAtomic(cpu))?;
-    pgtable::unmap(&memory.env, mmu_of(memory), atomic_addr(cpu, slot), 1);
+    pgtable::unmap(memory.env.linear(), mmu_of(memory), atomic_addr(cpu, slot), 1);
     Ok(())
 }
 
@@ -245,7 +245,7 @@ fn through_slots<E: Env, R>(
 pub fn fill_pages<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, nr_pages: u64, byte: u8) {
     let low = memory.highmem.start.0.saturating_sub(pfn.0).min(nr_pages);
     if low > 0 {
-        memory.env.fill_pages(pfn, low, byte);
+        memory.env.linear().fill_pages(pfn, low, byte);
     }
     let word = u64::from_le_bytes([byte; 8]);
     through_slots(memory, pfn.add(low), nr_pages - low, |at, _| -> Option<()> {
@@ -257,7 +257,7 @@ pub fn fill_pages<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, nr_pages: u64, byte:
 /// The first byte of `nr_pages` pages at `pfn` that differs from `byte`: its offset and what it is.
 pub fn first_other<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
     if !is_high(memory, pfn) {
-        return memory.env.first_other(pfn, nr_pages, byte);
+        return memory.env.linear().first_other(pfn, nr_pages, byte);
     }
     let expected = u64::from_le_bytes([byte; 8]);
     through_slots(memory, pfn, nr_pages, |at, page| {
@@ -272,7 +272,7 @@ pub fn first_other<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, nr_pages: u64, byte
 /// Copies the page `from` to the page `to`. Linux: `copy_highpage`.
 pub fn copy_page<E: Env>(memory: &Memory<'_, E>, from: Pfn, to: Pfn) {
     if !is_high(memory, from) && !is_high(memory, to) {
-        return memory.env.copy_page(from, to);
+        return memory.env.linear().copy_page(from, to);
     }
     let _pin = memory.pin();
     let [source, target] = [from, to].map(|pfn| map_atomic(memory, pfn, 0).expect("slots are kept for this"));
@@ -284,10 +284,10 @@ pub fn copy_page<E: Env>(memory: &Memory<'_, E>, from: Pfn, to: Pfn) {
     }
 }
 
-/// Writes the page `pfn`, as [`Env::write_page`].
+/// Writes the page `pfn`, as [`LinearMap::write_page`].
 pub fn write_page<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, mut word: impl FnMut(usize) -> u64) {
     if !is_high(memory, pfn) {
-        return memory.env.write_page(pfn, word);
+        return memory.env.linear().write_page(pfn, word);
     }
     through_slots(memory, pfn, 1, |at, _| -> Option<()> {
         (0..PAGE_WORDS).for_each(|n| pgtable::write_word(memory, at.add(n * 8), word(n as usize)));
@@ -295,10 +295,10 @@ pub fn write_page<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, mut word: impl FnMut
     });
 }
 
-/// Reads the page `pfn`, as [`Env::read_page`].
+/// Reads the page `pfn`, as [`LinearMap::read_page`].
 pub fn read_page<E: Env>(memory: &Memory<'_, E>, pfn: Pfn, mut word: impl FnMut(usize, u64)) {
     if !is_high(memory, pfn) {
-        return memory.env.read_page(pfn, word);
+        return memory.env.linear().read_page(pfn, word);
     }
     through_slots(memory, pfn, 1, |at, _| -> Option<()> {
         (0..PAGE_WORDS).for_each(|n| word(n as usize, pgtable::read_word(memory, at.add(n * 8))));

@@ -34,9 +34,11 @@ use crate::vmstat::EventCounters;
 
 mod counters;
 mod env;
+mod linear;
 pub mod owner;
 
 pub use env::Env;
+pub use linear::LinearMap;
 
 /// Why a request needs more than the plain fast path; none applies as a rule, which one load tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

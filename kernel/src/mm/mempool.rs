@@ -3,7 +3,7 @@
 //! A [`Mempool`] has at least `min_nr` objects to give, one after the other as they come back. A request tries its
 //! [`Source`] first, without making an effort, then the objects set aside, then the source with all the effort that the
 //! mask allows; then it waits until an object comes back. It never touches the reserves of the page allocator: it has its
-//! own. The pool's addresses lie in memory of [`super::slab`], which it reads and writes through [`Env`]. Linux:
+//! own. The pool's addresses lie in memory of [`super::slab`], which it reads and writes through [`LinearMap`]. Linux:
 //! `mm/mempool.c`.
 //!
 //! Linux does more: any pair of functions can be a source, and it wakes one of those who wait, not all.
@@ -11,7 +11,7 @@
 use core::fmt;
 
 use super::kmem_cache::KmemCache;
-use super::memory::{Env, Memory};
+use super::memory::{Env, LinearMap, Memory};
 use super::page::Kind;
 use super::page_alloc;
 use super::slab::{self, BadFree, NoObject};
@@ -76,20 +76,20 @@ impl Elements {
         PhysAddr(self.array.0 + u64::from(n) * WORD)
     }
 
-    fn contains<E: Env>(&self, env: &E, element: PhysAddr) -> bool {
-        (0..self.curr_nr).any(|n| env.read_word(self.slot(n)) == element.0)
+    fn contains<L: LinearMap>(&self, linear: &L, element: PhysAddr) -> bool {
+        (0..self.curr_nr).any(|n| linear.read_word(self.slot(n)) == element.0)
     }
 
     /// Linux: `add_element`.
-    fn add<E: Env>(&mut self, env: &E, element: PhysAddr) {
-        env.write_word(self.slot(self.curr_nr), element.0);
+    fn add<L: LinearMap>(&mut self, linear: &L, element: PhysAddr) {
+        linear.write_word(self.slot(self.curr_nr), element.0);
         self.curr_nr += 1;
     }
 
     /// Linux: `remove_element`.
-    fn remove<E: Env>(&mut self, env: &E) -> Option<PhysAddr> {
+    fn remove<L: LinearMap>(&mut self, linear: &L) -> Option<PhysAddr> {
         self.curr_nr = self.curr_nr.checked_sub(1)?;
-        Some(PhysAddr(env.read_word(self.slot(self.curr_nr))))
+        Some(PhysAddr(linear.read_word(self.slot(self.curr_nr))))
     }
 }
 
@@ -130,7 +130,7 @@ pub fn create<'m, E: Env>(
     let pool = Mempool { source, elements, wait: WaitQueue::new() };
     for _ in 0..min_nr {
         match take(memory, current, source, Gfp::GFP_KERNEL) {
-            Ok(element) => pool.elements.lock(&memory.pin()).add(&memory.env, element),
+            Ok(element) => pool.elements.lock(&memory.pin()).add(memory.env.linear(), element),
             Err(error) => {
                 destroy(memory, current, pool);
                 return Err(error);
@@ -143,7 +143,7 @@ pub fn create<'m, E: Env>(
 /// Gives the objects set aside back to the source; objects in use go there when they are freed. Linux:
 /// `mempool_destroy`.
 pub fn destroy<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, mut pool: Mempool<'_>) {
-    while let Some(element) = pool.elements.get_mut().remove(&memory.env) {
+    while let Some(element) = pool.elements.get_mut().remove(memory.env.linear()) {
         give(memory, current, pool.source, element).expect("an object of the pool");
     }
     let array = pool.elements.get_mut().array;
@@ -173,7 +173,7 @@ pub fn alloc<E: Env>(
         if let Ok(element) = take(memory, current, pool.source, mask) {
             return Ok(element);
         }
-        if let Some(element) = pool.elements.lock(&memory.pin()).remove(&memory.env) {
+        if let Some(element) = pool.elements.lock(&memory.pin()).remove(memory.env.linear()) {
             return Ok(element);
         }
         if mask != full {
@@ -211,12 +211,12 @@ pub fn free<E: Env>(
     let is_kept = {
         let pin = memory.pin();
         let mut elements = pool.elements.lock(&pin);
-        if elements.contains(&memory.env, element) {
+        if elements.contains(memory.env.linear(), element) {
             return Err(BadFree::AlreadyFree(element));
         }
         let is_wanted = elements.curr_nr < elements.min_nr;
         if is_wanted {
-            elements.add(&memory.env, element);
+            elements.add(memory.env.linear(), element);
         }
         is_wanted
     };
@@ -278,7 +278,7 @@ fn excess<E: Env>(memory: &Memory<'_, E>, pool: &Mempool<'_>, min_nr: u32) -> Ex
         elements.min_nr = min_nr;
         return Excess::None(elements.curr_nr);
     }
-    elements.remove(&memory.env).map_or(Excess::None(0), Excess::Element)
+    elements.remove(memory.env.linear()).map_or(Excess::None(0), Excess::Element)
 }
 
 /// Moves the addresses to `array`, which has room for `min_nr`; the array that is not used any more, which is the new one
@@ -290,8 +290,8 @@ fn exchange<E: Env>(memory: &Memory<'_, E>, pool: &Mempool<'_>, array: PhysAddr,
         return array;
     }
     for n in 0..elements.curr_nr {
-        let element = memory.env.read_word(elements.slot(n));
-        memory.env.write_word(PhysAddr(array.0 + u64::from(n) * WORD), element);
+        let element = memory.env.linear().read_word(elements.slot(n));
+        memory.env.linear().write_word(PhysAddr(array.0 + u64::from(n) * WORD), element);
     }
     elements.min_nr = min_nr;
     core::mem::replace(&mut elements.array, array)

@@ -7,7 +7,7 @@
 //!
 //! Linux does more: tables that are freed again, and marks of its own in entries.
 
-use super::memory::{Env, Memory};
+use super::memory::{Env, LinearMap, Memory};
 use super::mmu::{Mmu, WINDOW_END, WINDOW_START};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 
@@ -35,7 +35,7 @@ pub const fn in_window(at: VirtAddr) -> bool {
 /// # Errors
 ///
 /// The place of the entry that leads to no table yet.
-pub fn entry<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr) -> Result<PhysAddr, PhysAddr> {
+pub fn entry<L: LinearMap>(linear: &L, mmu: &dyn Mmu, at: VirtAddr) -> Result<PhysAddr, PhysAddr> {
     let (mut table, mut shift) = (mmu.window_table(), TOP_SHIFT);
     loop {
         let number = at.0 >> shift & ((1 << ENTRIES_BITS) - 1);
@@ -43,7 +43,7 @@ pub fn entry<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr) -> Result<PhysAddr, P
         if shift == PAGE_SHIFT {
             return Ok(place);
         }
-        let word = env.read_word(place);
+        let word = linear.read_word(place);
         if word & TABLE_OR_PAGE != TABLE_OR_PAGE {
             return Err(place);
         }
@@ -52,31 +52,31 @@ pub fn entry<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr) -> Result<PhysAddr, P
 }
 
 /// Lets the entry at `place` lead to the table in the page `table`, which is all zeros.
-pub fn add_table<E: Env>(env: &E, place: PhysAddr, table: Pfn) {
-    env.write_word(place, table.addr().0 | TABLE_OR_PAGE);
+pub fn add_table<L: LinearMap>(linear: &L, place: PhysAddr, table: Pfn) {
+    linear.write_word(place, table.addr().0 | TABLE_OR_PAGE);
 }
 
 /// Lets the entry at `place` lead to the page `pfn`. Linux: `set_pte_at`.
-pub fn set_pte<E: Env>(env: &E, place: PhysAddr, pfn: Pfn) {
-    env.write_word(place, pfn.addr().0 | PAGE_KERNEL);
+pub fn set_pte<L: LinearMap>(linear: &L, place: PhysAddr, pfn: Pfn) {
+    linear.write_word(place, pfn.addr().0 | PAGE_KERNEL);
 }
 
 /// Lets the entry at `place` lead nowhere. Linux: `pte_clear`.
-pub fn clear_pte<E: Env>(env: &E, place: PhysAddr) {
-    env.write_word(place, 0);
+pub fn clear_pte<L: LinearMap>(linear: &L, place: PhysAddr) {
+    linear.write_word(place, 0);
 }
 
 /// The page that is mapped at `at`, an address in the window. Linux: `vmalloc_to_pfn`.
-pub fn mapped<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr) -> Option<Pfn> {
-    let word = env.read_word(entry(env, mmu, at).ok()?);
+pub fn mapped<L: LinearMap>(linear: &L, mmu: &dyn Mmu, at: VirtAddr) -> Option<Pfn> {
+    let word = linear.read_word(entry(linear, mmu, at).ok()?);
     (word & TABLE_OR_PAGE == TABLE_OR_PAGE).then(|| PhysAddr(word & ADDRESS).pfn())
 }
 
 /// Unmaps `nr_pages` pages from `at` on, and has every CPU forget them. Linux: `unmap_kernel_range`.
-pub fn unmap<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr, nr_pages: u64) {
+pub fn unmap<L: LinearMap>(linear: &L, mmu: &dyn Mmu, at: VirtAddr, nr_pages: u64) {
     for page in 0..nr_pages {
-        if let Ok(place) = entry(env, mmu, at.add(page * PAGE_SIZE)) {
-            clear_pte(env, place);
+        if let Ok(place) = entry(linear, mmu, at.add(page * PAGE_SIZE)) {
+            clear_pte(linear, place);
         }
     }
     mmu.publish();
@@ -87,7 +87,7 @@ pub fn unmap<E: Env>(env: &E, mmu: &dyn Mmu, at: VirtAddr, nr_pages: u64) {
 pub fn read_word<E: Env>(memory: &Memory<'_, E>, at: VirtAddr) -> u64 {
     match memory.env.mmu().filter(|_| in_window(at)) {
         Some(mmu) => mmu.read(at),
-        None => memory.env.read_word(PhysAddr(at.0)),
+        None => memory.env.linear().read_word(PhysAddr(at.0)),
     }
 }
 
@@ -95,6 +95,6 @@ pub fn read_word<E: Env>(memory: &Memory<'_, E>, at: VirtAddr) -> u64 {
 pub fn write_word<E: Env>(memory: &Memory<'_, E>, at: VirtAddr, word: u64) {
     match memory.env.mmu().filter(|_| in_window(at)) {
         Some(mmu) => mmu.write(at, word),
-        None => memory.env.write_word(PhysAddr(at.0), word),
+        None => memory.env.linear().write_word(PhysAddr(at.0), word),
     }
 }

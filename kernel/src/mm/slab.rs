@@ -26,7 +26,7 @@
 use core::fmt;
 
 use super::kmem_cache::{CpuSlab, KmemCache, link, number_of};
-use super::memory::{Env, Hook, Memory};
+use super::memory::{Env, Hook, LinearMap, Memory};
 use super::page::PageState;
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
@@ -182,11 +182,11 @@ fn pop<E: Env>(memory: &Memory<'_, E>, cpu: &mut CpuSlab) -> Option<PhysAddr> {
         return None;
     }
     let object = cpu.slots.at(chain.head);
-    let word = memory.env.read_word(object);
+    let word = memory.env.linear().read_word(object);
     if word >> 16 != chain.expected(object) {
         return None;
     }
-    memory.env.write_word(object, 0);
+    memory.env.linear().write_word(object, 0);
     cpu.chain.head = word as u16;
     cpu.chain.len -= 1;
     Some(object)
@@ -224,10 +224,10 @@ fn give_to_cpu<E: Env>(memory: &Memory<'_, E>, cache: &KmemCache, addr: PhysAddr
 /// Puts object `slot`, at `addr`, on a chain whose links are at the start of their slots, if it does not look free.
 #[inline(always)]
 fn push<E: Env>(memory: &Memory<'_, E>, cpu: &mut CpuSlab, slot: u16, addr: PhysAddr) -> bool {
-    if link::is_marked(addr, memory.env.read_word(addr)) {
+    if link::is_marked(addr, memory.env.linear().read_word(addr)) {
         return false;
     }
-    memory.env.write_word(addr, link::word(addr, cpu.chain));
+    memory.env.linear().write_word(addr, link::word(addr, cpu.chain));
     cpu.chain.head = slot;
     cpu.chain.len += 1;
     true

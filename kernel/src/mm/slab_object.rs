@@ -5,7 +5,7 @@
 //! hands them out. Linux: `struct page` of a slab.
 
 use super::kmem_cache::{Chain, FROZEN, KmemCache, Layout, Slots, head_of, link, number_of, owner_of};
-use super::memory::{Env, Memory};
+use super::memory::{Env, LinearMap, Memory};
 use super::page::{Kind, PageFlags, PageState};
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::mmzone::NodeId;
@@ -96,7 +96,7 @@ impl<'m> Slab<'m> {
             return Chain::EMPTY;
         }
         let at = self.link(head);
-        link::chain(at, head, memory.env.read_word(at)).unwrap_or_else(|| {
+        link::chain(at, head, memory.env.linear().read_word(at)).unwrap_or_else(|| {
             self.cache.note_broken(at);
             Chain::EMPTY
         })
@@ -113,13 +113,13 @@ impl<'m> Slab<'m> {
     /// Whether object `n` looks free: it bears the mark.
     pub fn looks_free<E: Env>(&self, memory: &Memory<'m, E>, n: u16) -> bool {
         let at = self.link(n);
-        link::chain(at, n, memory.env.read_word(at)).is_some()
+        link::chain(at, n, memory.env.linear().read_word(at)).is_some()
     }
 
     /// `chain` with object `n` in front.
     pub fn push<E: Env>(&self, memory: &Memory<'m, E>, chain: Chain, n: u16) -> Chain {
         let at = self.link(n);
-        memory.env.write_word(at, link::word(at, chain));
+        memory.env.linear().write_word(at, link::word(at, chain));
         Chain { head: n, len: chain.len + 1 }
     }
 
@@ -133,7 +133,7 @@ impl<'m> Slab<'m> {
             return Ok(None);
         }
         let at = self.link(chain.head);
-        let word = memory.env.read_word(at);
+        let word = memory.env.linear().read_word(at);
         if word >> 16 != chain.expected(at) {
             return Err(at);
         }
@@ -144,7 +144,7 @@ impl<'m> Slab<'m> {
     /// noted.
     pub fn pop<E: Env>(&self, memory: &Memory<'m, E>, chain: Chain) -> Option<(u16, Chain)> {
         match self.peek(memory, chain) {
-            Ok(popped) => popped.inspect(|(n, _)| memory.env.write_word(self.link(*n), 0)),
+            Ok(popped) => popped.inspect(|(n, _)| memory.env.linear().write_word(self.link(*n), 0)),
             Err(at) => {
                 self.cache.note_broken(at);
                 None

@@ -70,7 +70,7 @@ pub fn vmalloc_gfp<E: Env>(
     })?;
     let made = fill(memory, current, gfp, record, area).and_then(|()| map(memory, current, mmu, record));
     if let Err(error) = made {
-        let reached = Area::load(&memory.env, record);
+        let reached = Area::load(memory.env.linear(), record);
         // Who could not even have the array has said so.
         if let NoArea::NoPages(..) | NoArea::NoTable = error {
             let (got, of) = (reached.nr_pages * PAGE_SIZE, reached.bytes);
@@ -104,9 +104,9 @@ fn get_vm_area<E: Env>(
     let linked = {
         let pin = memory.pin();
         let mut first = memory.vmap_areas.lock(&pin);
-        area::place(&memory.env, *first, with_guard).map(|(start, before)| {
+        area::place(memory.env.linear(), *first, with_guard).map(|(start, before)| {
             let area = Area { start, bytes: with_guard, comm: current.task.comm(), ..Area::default() };
-            area::link(&memory.env, &mut first, before, record, area);
+            area::link(memory.env.linear(), &mut first, before, record, area);
             area
         })
     };
@@ -152,10 +152,10 @@ fn alloc_array<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, bytes: u64
 
 /// Maps an area's pages. Linux: `map_vm_area`.
 fn map<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, mmu: &dyn Mmu, record: PhysAddr) -> Result<(), NoArea> {
-    let area = Area::load(&memory.env, record);
+    let area = Area::load(memory.env.linear(), record);
     for n in 0..area.nr_pages {
         let place = entry_with_tables(memory, current, mmu, area.start.add(n * PAGE_SIZE))?;
-        pgtable::set_pte(&memory.env, place, page_of(memory, &area, n));
+        pgtable::set_pte(memory.env.linear(), place, page_of(memory, &area, n));
     }
     mmu.publish();
     Ok(())
@@ -168,21 +168,21 @@ fn entry_with_tables<E: Env>(
     mmu: &dyn Mmu,
     at: VirtAddr,
 ) -> Result<PhysAddr, NoArea> {
-    while let Err(_missing) = pgtable::entry(&memory.env, mmu, at) {
+    while let Err(_missing) = pgtable::entry(memory.env.linear(), mmu, at) {
         let table = page_alloc::alloc_pages(memory, current, Gfp::GFP_KERNEL | Gfp::__GFP_ZERO, 0);
         let table = table.map_err(|_| NoArea::NoTable)?;
         // Somebody else may have added one meanwhile, for a neighbour.
         let added = {
             let pin = memory.pin();
             let _areas = memory.vmap_areas.lock(&pin);
-            let place = pgtable::entry(&memory.env, mmu, at).err();
-            place.map(|place| pgtable::add_table(&memory.env, place, table)).is_some()
+            let place = pgtable::entry(memory.env.linear(), mmu, at).err();
+            place.map(|place| pgtable::add_table(memory.env.linear(), place, table)).is_some()
         };
         if !added {
             free_page(memory, current, table);
         }
     }
-    pgtable::entry(&memory.env, mmu, at).map_err(|_| NoArea::NoTable)
+    pgtable::entry(memory.env.linear(), mmu, at).map_err(|_| NoArea::NoTable)
 }
 
 /// Frees the area that starts at `addr`, with its pages; how many there were. Nothing happens for 0. Linux: `vfree`.
@@ -213,7 +213,7 @@ pub fn vfree<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, addr: VirtAd
 fn claim<E: Env>(memory: &Memory<'_, E>, addr: VirtAddr) -> Result<PhysAddr, BadVfree> {
     let pin = memory.pin();
     let first = memory.vmap_areas.lock(&pin);
-    let found = area::areas(&memory.env, *first).find(|(_, area)| area.contains(addr));
+    let found = area::areas(memory.env.linear(), *first).find(|(_, area)| area.contains(addr));
     let (record, area) = found.ok_or(BadVfree::NoArea(addr))?;
     if area.start != addr {
         return Err(BadVfree::Inside(addr, area.start));
@@ -221,14 +221,14 @@ fn claim<E: Env>(memory: &Memory<'_, E>, addr: VirtAddr) -> Result<PhysAddr, Bad
     if area.state != State::Live {
         return Err(BadVfree::Busy(addr));
     }
-    Area { state: State::Going, ..area }.store(&memory.env, record);
+    Area { state: State::Going, ..area }.store(memory.env.linear(), record);
     Ok(record)
 }
 
 /// Unmaps an area, frees what it has, and its addresses; how many pages it had. Linux: `__vunmap`.
 fn tear_down<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, mmu: &dyn Mmu, record: PhysAddr) -> u64 {
-    let area = Area::load(&memory.env, record);
-    pgtable::unmap(&memory.env, mmu, area.start, area.nr_pages);
+    let area = Area::load(memory.env.linear(), record);
+    pgtable::unmap(memory.env.linear(), mmu, area.start, area.nr_pages);
     for n in 0..area.nr_pages {
         free_page(memory, current, page_of(memory, &area, n));
     }
@@ -240,7 +240,7 @@ fn tear_down<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, mmu: &dyn Mm
     }
     {
         let pin = memory.pin();
-        area::unlink(&memory.env, &mut memory.vmap_areas.lock(&pin), record);
+        area::unlink(memory.env.linear(), &mut memory.vmap_areas.lock(&pin), record);
     }
     free_object(memory, current, record);
     area.nr_pages
@@ -265,9 +265,9 @@ fn page_of<E: Env>(memory: &Memory<'_, E>, area: &Area, n: u64) -> Pfn {
 fn update<E: Env>(memory: &Memory<'_, E>, record: PhysAddr, change: impl FnOnce(&mut Area)) {
     let pin = memory.pin();
     let _areas = memory.vmap_areas.lock(&pin);
-    let mut area = Area::load(&memory.env, record);
+    let mut area = Area::load(memory.env.linear(), record);
     change(&mut area);
-    area.store(&memory.env, record);
+    area.store(memory.env.linear(), record);
 }
 
 fn set_state<E: Env>(memory: &Memory<'_, E>, record: PhysAddr, state: State) {
@@ -289,7 +289,7 @@ pub struct AreaInfo {
 pub fn next_area<E: Env>(memory: &Memory<'_, E>, from: VirtAddr) -> Option<AreaInfo> {
     let pin = memory.pin();
     let first = memory.vmap_areas.lock(&pin);
-    let (_, area) = area::areas(&memory.env, *first).find(|(_, area)| area.end() > from)?;
+    let (_, area) = area::areas(memory.env.linear(), *first).find(|(_, area)| area.end() > from)?;
     let mut node_pages = [0; MAX_NUMNODES];
     if area.state == State::Live {
         for n in 0..area.nr_pages {

@@ -2,7 +2,6 @@
 //!
 //! It is a [`HostEnv`] with several CPUs, whose threads are those that shuttle runs.
 
-use kernel::addr::{Pfn, PhysAddr};
 use kernel::host::{HostEnv, HostMachine, RING_EVENTS};
 use kernel::mm::memory::{Env, Memory};
 use kernel::mm::users::Users;
@@ -53,6 +52,7 @@ impl<'m> World<'m> {
 impl<'m> Env for World<'m> {
     type Irq = HostCpu;
     type Tracer = Ring<RING_EVENTS>;
+    type Linear = HostEnv<'m>;
     type Sched = Threads;
     type Owner = Users<'m>;
 
@@ -86,32 +86,8 @@ impl<'m> Env for World<'m> {
         self.host.now_ns()
     }
 
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.host.fill_pages(pfn, nr_pages, byte);
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.host.first_other(pfn, nr_pages, byte)
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        self.host.copy_page(from, to);
-    }
-
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
-        self.host.write_page(pfn, word);
-    }
-
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
-        self.host.read_page(pfn, word);
-    }
-
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        self.host.read_word(addr)
-    }
-
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        self.host.write_word(addr, word);
+    fn linear(&self) -> &HostEnv<'m> {
+        self.host.linear()
     }
 
     fn sched(&self) -> &Threads {

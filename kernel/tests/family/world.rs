@@ -9,7 +9,7 @@ use kernel::mm::fault;
 use kernel::mm::fault_inject::set_fail_nth;
 use kernel::mm::filemap;
 use kernel::mm::freelist;
-use kernel::mm::memory::{Env, Memory};
+use kernel::mm::memory::{Env, LinearMap, Memory};
 use kernel::mm::page_io;
 use kernel::mm::pagecache;
 use kernel::mm::slab;
@@ -265,7 +265,7 @@ impl<'s, 'm> World<'s, 'm> {
     fn tables(&self) -> u64 {
         let memory = self.memory;
         let below = |table: PhysAddr| {
-            let words = (0..512).map(move |n| memory.env.read_word(PhysAddr(table.0 + n * 8)));
+            let words = (0..512).map(move |n| memory.env.linear().read_word(PhysAddr(table.0 + n * 8)));
             let tables = words.filter(|word| word & 1 == 1).map(|word| PhysAddr(word & 0x0000_ffff_ffff_f000));
             tables.filter(|table| memory.pages.checked_index(table.pfn()).is_some())
         };

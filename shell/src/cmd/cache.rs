@@ -220,7 +220,7 @@ mod tests {
     use crate::machine::Machine;
     use crate::testing::{check, run, shell};
     use kernel::addr::PhysAddr;
-    use kernel::mm::memory::Env;
+    use kernel::mm::memory::{Env, LinearMap};
 
     #[test]
     fn a_cache_lives_from_new_to_destroy() {
@@ -263,7 +263,7 @@ mod tests {
         // The last 4 of these 8 bytes are the redzone.
         let object = shell.session.objects.get(1).unwrap().addr;
         let memory = shell.machine.memory();
-        memory.env.write_word(PhysAddr(object.0 + 96), 0);
+        memory.env.linear().write_word(PhysAddr(object.0 + 96), 0);
         let output = run(&mut shell, "kfree #1; echo $?");
         assert!(output.contains("beside the object at") && output.ends_with("\n1\n"), "{output}");
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::addr::PhysAddr;
 use crate::gfp::Gfp;
 use crate::host::HostMachine;
+use crate::mm::memory::LinearMap;
 use crate::mm::testing::{Lab, MIB};
 use crate::mmzone::ZoneType;
 use crate::task::Context;
@@ -132,7 +133,7 @@ fn a_page_of_the_linear_map_needs_no_slot() {
 fn high_memory_has_no_address_of_its_own() {
     let machine = board();
     let lab = Lab::new(&machine);
-    lab.memory.env.read_word(high_page(&lab).addr());
+    lab.memory.env.linear().read_word(high_page(&lab).addr());
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The machine as the allocator needs it: [`Env`], through which the world enters.
 //!
-//! Time, interrupts, threads, the content of pages, those who own pages, and where events go. The allocator knows a page's
-//! number and never its bytes; who wants them filled, copied or compared asks here. Linux: what `arch/` gives to `mm/`.
+//! Time, interrupts, threads, the content of pages ([`LinearMap`]), those who own pages, and where events go. Linux: what
+//! `arch/` gives to `mm/`.
 
+use super::linear::LinearMap;
 use super::owner::PageOwner;
-use crate::addr::{Pfn, PhysAddr};
 use crate::mm::mmu::Mmu;
 use crate::sched::Scheduler;
 use crate::sync::LocalIrq;
@@ -34,26 +34,11 @@ pub trait Env: Sync {
     /// Time since the machine started, in nanoseconds.
     fn now_ns(&self) -> u64;
 
-    /// Fills `nr_pages` pages at `pfn` with `byte`.
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8);
+    /// RAM, as far as it has addresses.
+    type Linear: LinearMap;
 
-    /// The first byte of `nr_pages` pages at `pfn` that differs from `byte`: its offset and what it is.
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)>;
-
-    /// Copies the page `from` to the page `to`.
-    fn copy_page(&self, from: Pfn, to: Pfn);
-
-    /// Writes the page `pfn`: `word(n)` is its `n`th word of 8 bytes, lowest byte first.
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64);
-
-    /// Reads the page `pfn`, word by word as [`Env::write_page`] writes it.
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64));
-
-    /// The word of 8 bytes at `addr`, a multiple of 8 in a page that the caller owns, lowest byte first.
-    fn read_word(&self, addr: PhysAddr) -> u64;
-
-    /// Writes what [`Env::read_word`] reads.
-    fn write_word(&self, addr: PhysAddr, word: u64);
+    /// The content of pages.
+    fn linear(&self) -> &Self::Linear;
 
     /// The translation tables of the kernel's address space, if the machine has any; else all of RAM is in the linear map,
     /// and nothing can be mapped elsewhere.

@@ -9,7 +9,7 @@
 //!
 //! Linux does more: clones that share bytes, lists of packets, and a tail that moves.
 
-use super::super::memory::{Env, Memory};
+use super::super::memory::{Env, LinearMap, Memory};
 use crate::addr::{Pfn, PhysAddr};
 
 /// Bytes of a head, before they are aligned to a cache line. Linux: `sizeof(struct sk_buff)`.
@@ -49,20 +49,20 @@ pub struct SkBuff(pub PhysAddr);
 
 impl SkBuff {
     fn read<E: Env>(self, memory: &Memory<'_, E>, word: Word) -> u64 {
-        memory.env.read_word(PhysAddr(self.0.0 + 8 * word as u64))
+        memory.env.linear().read_word(PhysAddr(self.0.0 + 8 * word as u64))
     }
 
     fn write<E: Env>(self, memory: &Memory<'_, E>, word: Word, value: u64) {
-        memory.env.write_word(PhysAddr(self.0.0 + 8 * word as u64), value);
+        memory.env.linear().write_word(PhysAddr(self.0.0 + 8 * word as u64), value);
     }
 
     /// Makes a fresh head one of the `bytes` bytes at `head`. Linux: `__build_skb`.
     pub fn build<E: Env>(self, memory: &Memory<'_, E>, head: PhysAddr, bytes: u64, marks: u64) {
         let words = [0, head.0, head.0 + PAD, 0, bytes + HEAD_ALIGNED, marks, head.0 + bytes - SHARED_INFO, 0];
         for (n, word) in words.into_iter().enumerate() {
-            memory.env.write_word(PhysAddr(self.0.0 + 8 * n as u64), word);
+            memory.env.linear().write_word(PhysAddr(self.0.0 + 8 * n as u64), word);
         }
-        memory.env.write_word(self.end(memory), 0);
+        memory.env.linear().write_word(self.end(memory), 0);
     }
 
     /// The first of the bytes that were allocated.
@@ -120,13 +120,13 @@ impl SkBuff {
         self.write(memory, Word::Len, u64::from(len));
         self.write(memory, Word::Number, number);
         if len > 0 {
-            memory.env.write_word(self.data(memory), number);
+            memory.env.linear().write_word(self.data(memory), number);
         }
     }
 
     /// Whether the packet still begins with its number.
     pub fn is_intact<E: Env>(self, memory: &Memory<'_, E>) -> bool {
-        self.is_empty(memory) || memory.env.read_word(self.data(memory)) == self.read(memory, Word::Number)
+        self.is_empty(memory) || memory.env.linear().read_word(self.data(memory)) == self.read(memory, Word::Number)
     }
 
     /// The packet behind this one in a queue.
@@ -146,18 +146,18 @@ impl SkBuff {
 
     /// Pages that the packet has besides.
     pub fn nr_frags<E: Env>(self, memory: &Memory<'_, E>) -> u64 {
-        memory.env.read_word(self.end(memory))
+        memory.env.linear().read_word(self.end(memory))
     }
 
     /// The page at place `n` of these.
     pub fn frag<E: Env>(self, memory: &Memory<'_, E>, n: u64) -> Pfn {
-        Pfn(memory.env.read_word(PhysAddr(self.end(memory).0 + 8 * (n + 1))))
+        Pfn(memory.env.linear().read_word(PhysAddr(self.end(memory).0 + 8 * (n + 1))))
     }
 
     pub(super) fn push_frag<E: Env>(self, memory: &Memory<'_, E>, pfn: Pfn) {
         let nr = self.nr_frags(memory);
-        memory.env.write_word(PhysAddr(self.end(memory).0 + 8 * (nr + 1)), pfn.0);
-        memory.env.write_word(self.end(memory), nr + 1);
+        memory.env.linear().write_word(PhysAddr(self.end(memory).0 + 8 * (nr + 1)), pfn.0);
+        memory.env.linear().write_word(self.end(memory), nr + 1);
     }
 
     pub(super) fn grow<E: Env>(self, memory: &Memory<'_, E>, len: u64, truesize: u64) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::mm::kmem_cache::MAX_KMALLOC_SIZE;
+use crate::mm::memory::LinearMap;
 use crate::mm::testing::{Lab, board_m64 as board, logged};
 use crate::task::{Context, Current, TaskFlags};
 
@@ -345,7 +346,9 @@ fn mistakes_are_named_and_change_nothing() {
     come(&lab, &mut net, Packet::ipv4(N, 100)).unwrap();
     come(&lab, &mut net, Packet::ipv4(N, 0)).unwrap();
     let page = net.frag_caches(0)[0].pfn().unwrap();
-    (0..PAGE_SIZE).step_by(8).for_each(|at| lab.memory.env.write_word(PhysAddr(page.addr().0 + 7 * PAGE_SIZE + at), 5));
+    (0..PAGE_SIZE)
+        .step_by(8)
+        .for_each(|at| lab.memory.env.linear().write_word(PhysAddr(page.addr().0 + 7 * PAGE_SIZE + at), 5));
     assert_eq!(consume(&lab.memory, &lab.current(), &mut net, N, 9), Ok(Consumed { packets: 2, damaged: 1 }));
 }
 

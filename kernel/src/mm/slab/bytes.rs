@@ -1,7 +1,7 @@
-//! Bytes of objects, of which [`Env`] reads and writes whole words.
+//! Bytes of objects, of which [`LinearMap`] reads and writes whole words.
 
 use crate::addr::PhysAddr;
-use crate::mm::memory::Env;
+use crate::mm::memory::LinearMap;
 
 /// Bytes of a word.
 const WORD: u64 = 8;
@@ -22,27 +22,27 @@ const fn full_of(byte: u8) -> u64 {
 }
 
 /// Writes the bits of `word` that `touched` names.
-fn write<E: Env>(env: &E, at: PhysAddr, touched: u64, word: u64) {
-    let kept = if touched == u64::MAX { 0 } else { env.read_word(at) & !touched };
-    env.write_word(at, kept | word & touched);
+fn write<L: LinearMap>(linear: &L, at: PhysAddr, touched: u64, word: u64) {
+    let kept = if touched == u64::MAX { 0 } else { linear.read_word(at) & !touched };
+    linear.write_word(at, kept | word & touched);
 }
 
 /// Fills `bytes` bytes at `addr` with `byte`. Linux: `memset`.
-pub fn fill<E: Env>(env: &E, addr: PhysAddr, bytes: u64, byte: u8) {
-    words(addr, bytes).for_each(|(at, touched)| write(env, at, touched, full_of(byte)));
+pub fn fill<L: LinearMap>(linear: &L, addr: PhysAddr, bytes: u64, byte: u8) {
+    words(addr, bytes).for_each(|(at, touched)| write(linear, at, touched, full_of(byte)));
 }
 
 /// Copies `bytes` bytes between two objects, which start with a word. Linux: `memcpy`.
-pub fn copy<E: Env>(env: &E, from: PhysAddr, to: PhysAddr, bytes: u64) {
+pub fn copy<L: LinearMap>(linear: &L, from: PhysAddr, to: PhysAddr, bytes: u64) {
     for (at, touched) in words(to, bytes) {
-        write(env, at, touched, env.read_word(PhysAddr(from.0 + (at.0 - to.0))));
+        write(linear, at, touched, linear.read_word(PhysAddr(from.0 + (at.0 - to.0))));
     }
 }
 
 /// The first of `bytes` bytes at `addr` that is not `byte`: where it is, and what. Linux: `memchr_inv`.
-pub fn first_other<E: Env>(env: &E, addr: PhysAddr, bytes: u64, byte: u8) -> Option<(PhysAddr, u8)> {
+pub fn first_other<L: LinearMap>(linear: &L, addr: PhysAddr, bytes: u64, byte: u8) -> Option<(PhysAddr, u8)> {
     words(addr, bytes).find_map(|(at, touched)| {
-        let word = env.read_word(at);
+        let word = linear.read_word(at);
         let other = ((word ^ full_of(byte)) & touched).trailing_zeros() / 8;
         let is_other = u64::from(other) < WORD;
         is_other.then(|| (PhysAddr(at.0 + u64::from(other)), (word >> (8 * other)) as u8))

@@ -13,7 +13,7 @@ use super::free::Refusal;
 use crate::addr::PhysAddr;
 use crate::mm::kmem_cache::layout::{POISON_END, POISON_FREE, POISON_PADDING, RED_ACTIVE, RED_INACTIVE};
 use crate::mm::kmem_cache::{CacheFlags, KmemCache};
-use crate::mm::memory::{Env, Memory};
+use crate::mm::memory::{Env, LinearMap, Memory};
 use crate::mm::slab_object::Slab;
 
 /// Which bytes were overwritten.
@@ -47,7 +47,7 @@ pub fn set_up_slab<E: Env>(memory: &Memory<'_, E>, slab: &Slab<'_>) {
     }
     if slab.layout.flags.contains(CacheFlags::POISON) {
         let order = memory.pages.at(slab.index).state().order();
-        memory.env.fill_pages(slab.slots.base.pfn(), order.nr_pages(), POISON_PADDING);
+        memory.env.linear().fill_pages(slab.slots.base.pfn(), order.nr_pages(), POISON_PADDING);
     }
     (0..slab.objects).for_each(|n| surround(memory, slab, n, RED_INACTIVE));
 }
@@ -99,18 +99,18 @@ fn check_around<E: Env>(memory: &Memory<'_, E>, slab: &Slab<'_>, n: u16, red: u8
 /// Writes the bytes around an object, and in it. Linux: `init_object`.
 fn surround<E: Env>(memory: &Memory<'_, E>, slab: &Slab<'_>, n: u16, red: u8) {
     if slab.layout.flags.contains(CacheFlags::RED_ZONE) {
-        around(slab, n).into_iter().for_each(|(at, bytes)| bytes::fill(&memory.env, at, bytes, red));
+        around(slab, n).into_iter().for_each(|(at, bytes)| bytes::fill(memory.env.linear(), at, bytes, red));
     }
     if slab.layout.flags.contains(CacheFlags::POISON) {
         let (object, last) = (slab.object(n), u64::from(slab.layout.object_size) - 1);
-        bytes::fill(&memory.env, object, last, POISON_FREE);
-        bytes::fill(&memory.env, PhysAddr(object.0 + last), 1, POISON_END);
+        bytes::fill(memory.env.linear(), object, last, POISON_FREE);
+        bytes::fill(memory.env.linear(), PhysAddr(object.0 + last), 1, POISON_END);
     }
 }
 
 /// Whether `bytes` bytes at `at` are all `expected`. Linux: `check_bytes_and_report`.
 fn check<E: Env>(memory: &Memory<'_, E>, area: Area, at: PhysAddr, bytes: u64, expected: u8) -> Result<(), Corruption> {
-    match bytes::first_other(&memory.env, at, bytes, expected) {
+    match bytes::first_other(memory.env.linear(), at, bytes, expected) {
         Some((at, found)) => Err(Corruption { area, at, found, expected }),
         None => Ok(()),
     }

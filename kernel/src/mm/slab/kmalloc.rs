@@ -198,7 +198,7 @@ pub fn krealloc<E: Env>(
     }
     let object = kmalloc(memory, current, size, gfp).map_err(NoResize::NoObject)?;
     if is_there {
-        bytes::copy(&memory.env, addr, object, if size == 0 { 0 } else { has });
+        bytes::copy(memory.env.linear(), addr, object, if size == 0 { 0 } else { has });
         if let Err(bad) = kfree(memory, current, addr) {
             // Somebody wrote beside it, say: it stays, so what was to take its place goes.
             let freed = kfree(memory, current, object);

@@ -58,7 +58,7 @@ pub fn alloc_carefully<E: Env>(
     let object = if cache.is_alive() { get_object(memory, current, cache, wanted) } else { Err(NoObject::NoCache) };
     debug::report_broken(cache);
     if let (Ok(object), true) = (object, gfp.contains(Gfp::__GFP_ZERO)) {
-        bytes::fill(&memory.env, object, cache.layout().object_size.into(), 0);
+        bytes::fill(memory.env.linear(), object, cache.layout().object_size.into(), 0);
     }
     memory.trace(current, || {
         let (ptr, layout) = (object.ok(), cache.layout());

@@ -1,7 +1,6 @@
 //! The world of a machine whose pages belong to a test: [`OwnedEnv`] answers with an owner of the test's and leaves all
 //! else to another world.
 
-use crate::addr::{Pfn, PhysAddr};
 use crate::mm::memory::{Env, owner::PageOwner};
 use crate::mm::mmu::Mmu;
 use crate::task::TaskTable;
@@ -28,6 +27,7 @@ impl<H, O> OwnedEnv<H, O> {
 impl<H: Env, O: PageOwner + Sync> Env for OwnedEnv<H, O> {
     type Irq = H::Irq;
     type Tracer = H::Tracer;
+    type Linear = H::Linear;
     type Sched = H::Sched;
     type Owner = O;
 
@@ -47,32 +47,8 @@ impl<H: Env, O: PageOwner + Sync> Env for OwnedEnv<H, O> {
         self.host.now_ns()
     }
 
-    fn fill_pages(&self, pfn: Pfn, nr_pages: u64, byte: u8) {
-        self.host.fill_pages(pfn, nr_pages, byte);
-    }
-
-    fn first_other(&self, pfn: Pfn, nr_pages: u64, byte: u8) -> Option<(u64, u8)> {
-        self.host.first_other(pfn, nr_pages, byte)
-    }
-
-    fn copy_page(&self, from: Pfn, to: Pfn) {
-        self.host.copy_page(from, to);
-    }
-
-    fn write_page(&self, pfn: Pfn, word: impl FnMut(usize) -> u64) {
-        self.host.write_page(pfn, word);
-    }
-
-    fn read_page(&self, pfn: Pfn, word: impl FnMut(usize, u64)) {
-        self.host.read_page(pfn, word);
-    }
-
-    fn read_word(&self, addr: PhysAddr) -> u64 {
-        self.host.read_word(addr)
-    }
-
-    fn write_word(&self, addr: PhysAddr, word: u64) {
-        self.host.write_word(addr, word);
+    fn linear(&self) -> &H::Linear {
+        self.host.linear()
     }
 
     fn mmu(&self) -> Option<&dyn Mmu> {

@@ -4,7 +4,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 use crate::addr::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use crate::gfp::Gfp;
-use crate::mm::memory::Env;
+use crate::mm::memory::{Env, LinearMap};
 use crate::mm::page::{PageFlags, PageState};
 use crate::mm::page_alloc::{self, AllocError};
 use crate::mm::testing::{HostMachine, Lab, MIB, board_2_nodes, board_16m, board_64m, logged};
@@ -125,11 +125,11 @@ fn zeroed_pages_are_zero_to_their_last_byte() {
     let lab = Lab::new(&machine);
     for order in [10, 1, 0] {
         let pfn = lab.alloc(Gfp::GFP_KERNEL | Gfp::__GFP_ZERO, order).unwrap();
-        assert_eq!(lab.memory.env.first_other(pfn, 1 << order, 0), None);
+        assert_eq!(lab.memory.env.linear().first_other(pfn, 1 << order, 0), None);
         assert_ne!(lab.memory.env.read(PhysAddr(pfn.addr().0 + (PAGE_SIZE << order))), 0);
     }
     let plain = lab.alloc(Gfp::GFP_KERNEL, 0).unwrap();
-    assert_ne!(lab.memory.env.first_other(plain, 1, 0), None);
+    assert_ne!(lab.memory.env.linear().first_other(plain, 1, 0), None);
 }
 
 #[test]
@@ -166,10 +166,10 @@ fn poison_is_checked_when_a_page_is_allocated() {
     let env = &lab.memory.env;
     // Never used pages are poisoned too.
     let pfn = logged_alloc(&lab, 3, "");
-    assert_eq!(env.first_other(pfn, 8, 0xaa), None);
-    env.fill_pages(pfn, 8, 0);
+    assert_eq!(env.linear().first_other(pfn, 8, 0xaa), None);
+    env.linear().fill_pages(pfn, 8, 0);
     lab.free(pfn, 3).unwrap();
-    assert_eq!(env.first_other(pfn, 8, 0xaa), None);
+    assert_eq!(env.linear().first_other(pfn, 8, 0xaa), None);
 
     env.write(PhysAddr(pfn.addr().0 + 4100), 0xab);
     let at = pfn.addr().0 + 4100;
@@ -191,7 +191,7 @@ fn poison_goes_before_zeroing_and_is_reported_ten_times_in_five_seconds() {
     let machine = board_64m("page_poison=on");
     let lab = Lab::new(&machine);
     let zeroed = lab.alloc(Gfp::GFP_KERNEL | Gfp::__GFP_ZERO, 0).unwrap();
-    assert_eq!(lab.memory.env.first_other(zeroed, 1, 0), None);
+    assert_eq!(lab.memory.env.linear().first_other(zeroed, 1, 0), None);
     lab.free(zeroed, 0).unwrap();
     let mut reports = 0;
     for _ in 0..12 {
@@ -263,8 +263,8 @@ fn addresses_are_never_those_of_highmem() {
         [four, one, zeroed, dma].map(zone),
         [ZoneType::Normal, ZoneType::Normal, ZoneType::Normal, ZoneType::Dma]
     );
-    assert_eq!(memory.env.first_other(zeroed.pfn(), 1, 0), None);
-    assert_ne!(memory.env.first_other(one.pfn(), 1, 0), None);
+    assert_eq!(memory.env.linear().first_other(zeroed.pfn(), 1, 0), None);
+    assert_ne!(memory.env.linear().first_other(one.pfn(), 1, 0), None);
     assert_eq!(page_alloc::free_pages_at(memory, current, four, 2), Ok(true));
     for addr in [one, zeroed] {
         assert_eq!(page_alloc::free_page(memory, current, addr.pfn()), Ok(true));

@@ -13,7 +13,7 @@ mod short;
 use crate::addr::PhysAddr;
 use crate::check;
 use crate::mm::highmem;
-use crate::mm::memory::Env;
+use crate::mm::memory::{Env, LinearMap};
 use crate::mm::mmu::VMALLOC_START;
 use crate::mm::owner::PageOwner;
 use crate::mm::slab;
@@ -84,7 +84,7 @@ fn areas(lab: &Lab<'_>) -> usize {
 /// Pages of the machine that are translation tables: of level 2, and of level 3 below these.
 fn tables(lab: &Lab<'_>) -> u64 {
     let below = |table: PhysAddr| {
-        let words = (0..512).map(|n| lab.memory.env.read_word(PhysAddr(table.0 + n * 8)));
+        let words = (0..512).map(|n| lab.memory.env.linear().read_word(PhysAddr(table.0 + n * 8)));
         let tables = words.filter(|word| word & 1 == 1).map(|word| PhysAddr(word & 0x0000_ffff_ffff_f000));
         let of_ram = tables.filter(|table| lab.memory.pages.checked_index(table.pfn()).is_some());
         of_ram.collect::<Vec<_>>()

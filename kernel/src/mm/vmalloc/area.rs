@@ -8,7 +8,7 @@
 
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::comm::Comm;
-use crate::mm::memory::Env;
+use crate::mm::memory::LinearMap;
 use crate::mm::mmu::{VMALLOC_END, VMALLOC_START};
 
 /// Bytes of a record.
@@ -65,8 +65,8 @@ impl Area {
     }
 
     /// The area that is recorded at `record`.
-    pub fn load<E: Env>(env: &E, record: PhysAddr) -> Area {
-        let word = |n: u64| env.read_word(PhysAddr(record.0 + n * WORD));
+    pub fn load<L: LinearMap>(linear: &L, record: PhysAddr) -> Area {
+        let word = |n: u64| linear.read_word(PhysAddr(record.0 + n * WORD));
         let mut comm = [0; 16];
         comm[..8].copy_from_slice(&word(6).to_le_bytes());
         comm[8..].copy_from_slice(&word(7).to_le_bytes());
@@ -86,7 +86,7 @@ impl Area {
     }
 
     /// Records the area at `record`.
-    pub fn store<E: Env>(&self, env: &E, record: PhysAddr) {
+    pub fn store<L: LinearMap>(&self, linear: &L, record: PhysAddr) {
         let mut comm = [0; 16];
         let name = self.comm.as_str().as_bytes();
         comm[..name.len()].copy_from_slice(name);
@@ -101,20 +101,20 @@ impl Area {
             u64::from_le_bytes(half(0)),
             u64::from_le_bytes(half(1)),
         ];
-        (0..).zip(words).for_each(|(n, word)| env.write_word(PhysAddr(record.0 + n * WORD), word));
+        (0..).zip(words).for_each(|(n, word)| linear.write_word(PhysAddr(record.0 + n * WORD), word));
     }
 }
 
 /// Every area from `first` on, with its record.
-pub fn areas<E: Env>(env: &E, first: Option<PhysAddr>) -> impl Iterator<Item = (PhysAddr, Area)> + '_ {
-    let with_area = |record| (record, Area::load(env, record));
+pub fn areas<L: LinearMap>(linear: &L, first: Option<PhysAddr>) -> impl Iterator<Item = (PhysAddr, Area)> + '_ {
+    let with_area = |record| (record, Area::load(linear, record));
     core::iter::successors(first.map(with_area), move |(_, area)| area.next.map(with_area))
 }
 
 /// Where `bytes` bytes fit first between the areas, and the record of the area before that place.
-pub fn place<E: Env>(env: &E, first: Option<PhysAddr>, bytes: u64) -> Option<(VirtAddr, Option<PhysAddr>)> {
+pub fn place<L: LinearMap>(linear: &L, first: Option<PhysAddr>, bytes: u64) -> Option<(VirtAddr, Option<PhysAddr>)> {
     let (mut at, mut before) = (VMALLOC_START, None);
-    for (record, area) in areas(env, first) {
+    for (record, area) in areas(linear, first) {
         if area.start.0 - at.0 >= bytes {
             break;
         }
@@ -124,24 +124,30 @@ pub fn place<E: Env>(env: &E, first: Option<PhysAddr>, bytes: u64) -> Option<(Vi
 }
 
 /// Puts the record at `record` of `area` on the list behind that at `before`.
-pub fn link<E: Env>(env: &E, first: &mut Option<PhysAddr>, before: Option<PhysAddr>, record: PhysAddr, area: Area) {
+pub fn link<L: LinearMap>(
+    linear: &L,
+    first: &mut Option<PhysAddr>,
+    before: Option<PhysAddr>,
+    record: PhysAddr,
+    area: Area,
+) {
     let next = match before {
         None => first.replace(record),
         Some(before) => {
-            let other = Area::load(env, before);
-            Area { next: Some(record), ..other }.store(env, before);
+            let other = Area::load(linear, before);
+            Area { next: Some(record), ..other }.store(linear, before);
             other.next
         }
     };
-    Area { next, ..area }.store(env, record);
+    Area { next, ..area }.store(linear, record);
 }
 
 /// Takes the record at `record` off the list.
-pub fn unlink<E: Env>(env: &E, first: &mut Option<PhysAddr>, record: PhysAddr) {
-    let next = Area::load(env, record).next;
-    let before = areas(env, *first).find(|(_, area)| area.next == Some(record));
+pub fn unlink<L: LinearMap>(linear: &L, first: &mut Option<PhysAddr>, record: PhysAddr) {
+    let next = Area::load(linear, record).next;
+    let before = areas(linear, *first).find(|(_, area)| area.next == Some(record));
     match before {
         None => *first = next,
-        Some((before, area)) => Area { next, ..area }.store(env, before),
+        Some((before, area)) => Area { next, ..area }.store(linear, before),
     }
 }

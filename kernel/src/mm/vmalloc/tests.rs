@@ -3,6 +3,7 @@
 use super::*;
 use crate::host::HostMachine;
 use crate::mm::highmem;
+use crate::mm::memory::LinearMap;
 use crate::mm::mmu::{VMALLOC_END, VMALLOC_START, WINDOW_START};
 use crate::mm::testing::{Lab, MIB, board_16m, board_64m, board_m64, logged};
 use crate::task::Context;
@@ -64,7 +65,7 @@ fn content_is_reached_through_the_mapping() {
     let frames: Vec<Pfn> = (0..20).map(|n| pgtable::mapped(&lab.memory.env, mmu, at.add(pages(n))).unwrap()).collect();
     assert!(frames.windows(2).any(|pair| pair[1].0 != pair[0].0 + 1), "{frames:?}");
     for (n, pfn) in (0..).zip(&frames) {
-        lab.memory.env.read_page(*pfn, |word, found| assert_eq!(found, !(pages(n) + word as u64 * 8)));
+        lab.memory.env.linear().read_page(*pfn, |word, found| assert_eq!(found, !(pages(n) + word as u64 * 8)));
     }
     assert_eq!(pgtable::mapped(&lab.memory.env, mmu, at.add(pages(20))), None, "the guard page");
     vfree(&lab.memory, &lab.current(), at).unwrap();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::host::HostMachine;
 use crate::mm::kmem_cache::CacheError;
+use crate::mm::memory::LinearMap;
 use crate::mm::slab::shrink::Invalid;
 
 /// A misuse that is refused with `error` and `reports`, and changes neither pages nor caches.
@@ -130,7 +131,7 @@ fn a_partial_slab_with_a_broken_chain_leaves_the_list() {
     lab.put(cache, objects[3]).unwrap();
     lab.shrink(cache);
     assert_eq!(kmem_cache_validate(&lab.memory, cache), Ok(5));
-    lab.memory.env.write_word(objects[3], 7);
+    lab.memory.env.linear().write_word(objects[3], 7);
     assert_eq!(kmem_cache_validate(&lab.memory, cache), Err(Invalid::Chain(objects[3])));
     let said = logged(|| lab.put(cache, objects[2]).unwrap());
     assert!(said.contains("Freechain corrupt"), "{said}");

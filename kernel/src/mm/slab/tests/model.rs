@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::host::HostEnv;
+use crate::mm::memory::LinearMap;
 
 const STEPS: usize = if cfg!(miri) { 300 } else { 60_000 };
 const CPUS: u64 = 3;
@@ -61,12 +62,12 @@ impl Model<'_> {
         let after = self.used.range(..addr.0 + bytes).next_back();
         assert!(after.is_none_or(|(start, used)| start + used.bytes <= addr.0), "{addr:?} is in use");
         if !zero.is_empty() {
-            (0..size / 8).for_each(|at| assert_eq!(self.memory().env.read_word(PhysAddr(addr.0 + at * 8)), 0));
+            (0..size / 8).for_each(|at| assert_eq!(self.memory().env.linear().read_word(PhysAddr(addr.0 + at * 8)), 0));
         }
         self.next_mark += 1;
         let used = Used { bytes, mark: self.next_mark };
         for at in (addr.0..addr.0 + bytes).step_by(8) {
-            self.memory().env.write_word(PhysAddr(at), Model::word(used, at));
+            self.memory().env.linear().write_word(PhysAddr(at), Model::word(used, at));
         }
         self.used.insert(addr.0, used);
         self.held.push(addr.0);
@@ -80,7 +81,11 @@ impl Model<'_> {
         let addr = self.held.swap_remove(which);
         let used = self.used.remove(&addr).unwrap();
         for at in (addr..addr + used.bytes).step_by(8) {
-            assert_eq!(self.memory().env.read_word(PhysAddr(at)), Model::word(used, at), "{at:#x} of {addr:#x}");
+            assert_eq!(
+                self.memory().env.linear().read_word(PhysAddr(at)),
+                Model::word(used, at),
+                "{at:#x} of {addr:#x}"
+            );
         }
         self.lab.kfree(PhysAddr(addr)).unwrap();
         if self.random.below(50) == 0 {

@@ -10,7 +10,7 @@ use crate::check;
 use crate::gfp::Gfp;
 use crate::mm::compaction;
 use crate::mm::freelist;
-use crate::mm::memory::{Env, Hook, Memory};
+use crate::mm::memory::{Env, Hook, LinearMap, Memory};
 use crate::mm::migrate::migrate_page_states;
 use crate::mm::owner::{MigrateError, PageOwner};
 use crate::mm::page::{Kind, NIL, Page, PageFlags};
@@ -73,7 +73,7 @@ impl Handles {
         let handle = handles.len();
         handles.push(Handle { frame, isolated: false, mapcount, references, mlocked });
         self.of_frame.lock().unwrap().insert(frame, handle);
-        memory.env.write_page(memory.pages.pfn(frame), |at| word(handle, at));
+        memory.env.linear().write_page(memory.pages.pfn(frame), |at| word(handle, at));
         handle
     }
 
@@ -102,7 +102,10 @@ impl Handles {
         let handles = self.handles.lock().unwrap();
         for (handle, entry) in handles.iter().enumerate().filter(|(_, entry)| entry.frame != NIL) {
             let pfn = memory.pages.pfn(entry.frame);
-            memory.env.read_page(pfn, |at, found| assert_eq!(found, word(handle, at), "handle {handle} at {pfn}"));
+            memory
+                .env
+                .linear()
+                .read_page(pfn, |at, found| assert_eq!(found, word(handle, at), "handle {handle} at {pfn}"));
             assert!(!entry.isolated, "handle {handle} at {pfn} is isolated");
         }
     }
@@ -141,8 +144,8 @@ impl PageOwner for Handles {
         if !source.freeze(own + 1) {
             return Err(MigrateError::Again);
         }
-        memory.env.copy_page(memory.pages.pfn(from), memory.pages.pfn(to));
-        memory.env.fill_pages(memory.pages.pfn(from), 1, 0);
+        memory.env.linear().copy_page(memory.pages.pfn(from), memory.pages.pfn(to));
+        memory.env.linear().fill_pages(memory.pages.pfn(from), 1, 0);
         migrate_page_states(memory, from, to);
         target.get(own);
         source.unfreeze(1);

@@ -8,7 +8,7 @@ use crate::mm::fault::{self, Fault};
 use crate::mm::filemap;
 use crate::mm::highmem;
 use crate::mm::kmem_cache::CacheFlags;
-use crate::mm::memory::Env;
+use crate::mm::memory::{Env, LinearMap};
 use crate::mm::mempool::{self, Source};
 use crate::mm::mmap;
 use crate::mm::page_alloc;
@@ -108,14 +108,14 @@ fn kmalloc_node(lab: &Lab<'_>, arm: &dyn Fn()) -> bool {
 fn krealloc(lab: &Lab<'_>, arm: &dyn Fn()) -> bool {
     let (memory, current) = (&lab.memory, lab.current());
     let Ok(mut object) = slab::kmalloc(memory, &current, 100, Gfp::GFP_KERNEL) else { return false };
-    memory.env.write_word(object, 77);
+    memory.env.linear().write_word(object, 77);
     arm();
     let went_through = [300, 3000, 30_000].into_iter().all(|size| {
         let grown = slab::krealloc(memory, &current, object, size, Gfp::GFP_KERNEL);
         object = grown.unwrap_or(object);
         grown.is_ok()
     });
-    assert_eq!(memory.env.read_word(object), 77);
+    assert_eq!(memory.env.linear().read_word(object), 77);
     slab::kfree(memory, &current, object).unwrap();
     went_through
 }
