@@ -118,6 +118,11 @@ pub fn tasks() -> &'static TaskTable {
     TASKS.call_once(|| TaskTable::new(FIRST_TASK))
 }
 
+/// Every task, if there are any yet: who reports a fault has no room to make them.
+pub fn tasks_so_far() -> Option<&'static TaskTable> {
+    TASKS.get()
+}
+
 /// Says what the machine calls itself, which reports name. Once.
 pub fn set_model(model: &'static str) {
     MODEL.call_once(|| model);

@@ -14,6 +14,7 @@
 
 use crate::arch::{cpu, stack, switch, timer};
 use crate::lock::{Guard, Lock};
+use crate::machine::tasks_so_far;
 use crate::{console, irq, lockup, stacks};
 use alloc::boxed::Box;
 use core::fmt;
@@ -21,7 +22,7 @@ use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
 use kernel::sync::Class;
-use kernel::task::{Comm, Current, Task};
+use kernel::task::{Comm, Current, Task, TaskTable};
 
 /// What a thread does, acting as the task that it was started for.
 type Body = Box<dyn FnOnce(&Current<'_>) + Send>;
@@ -281,12 +282,13 @@ fn yield_now() {
 
 /// The task that `thread` acts as; none for the boot thread before its first command.
 fn task_of(thread: ThreadId) -> Option<&'static Task> {
-    crate::machine::tasks().by_pid(TASKS[usize::from(thread.0)].load(Relaxed))
+    tasks_so_far()?.by_pid(TASKS[usize::from(thread.0)].load(Relaxed))
 }
 
-/// What to call `thread`. Takes no lock: the last words use it.
+/// What to call `thread`. Takes no lock and makes nothing: the last words use it.
 pub fn name(thread: ThreadId) -> Comm {
-    task_of(thread).map_or_else(|| crate::machine::tasks().init().comm(), Task::comm)
+    let task = task_of(thread).or_else(|| tasks_so_far().map(TaskTable::init));
+    task.map_or(Comm::from_bytes(*b"boot\0\0\0\0\0\0\0\0\0\0\0\0"), Task::comm)
 }
 
 /// The threads of this machine.

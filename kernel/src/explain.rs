@@ -13,6 +13,7 @@ use crate::trace::{Event, Migrate, Pagemap, Writeback};
 mod compaction;
 mod decision;
 mod kmem;
+mod numa;
 mod oom;
 mod slowpath;
 mod vmscan;
@@ -31,6 +32,7 @@ pub fn explain(event: &Event) -> impl fmt::Display {
         Event::Pagemap(event) => pagemap(event, f),
         Event::Writeback(event) => writeback(event, f),
         Event::Decision(event) => decision::words(event, f),
+        Event::Numa(event) => numa::words(event, f),
         Event::SlowPath(event) => slowpath::words(event, f),
     })
 }

@@ -3,7 +3,7 @@
 //! An [`Event`] is a small `Copy` value; `Display` prints it as Linux's trace file does after the line's prefix
 //! (`mm_page_free: page=0x48a50000 pfn=297552 order=0`). Events are grouped by the header that defines them in Linux,
 //! each group a file: [`kmem`], [`vmscan`], [`compaction`], [`migrate`], [`oom`], [`pagemap`], [`writeback`]; beside them
-//! [`decision`] and [`slowpath`] for the steps that Linux does not trace and `explain` needs. [`Ring`] keeps the last
+//! [`decision`], [`numa`] and [`slowpath`] for the steps that Linux does not trace and `explain` needs. [`Ring`] keeps the last
 //! ones. Neighbours: `Env` hands a tracer to the allocator; `explain` reads a ring.
 //!
 //! Linux does more: one switch and one filter per event, a ring per CPU, and triggers.
@@ -19,6 +19,7 @@ pub mod decision;
 pub mod kmem;
 pub mod migrate;
 pub mod names;
+pub mod numa;
 pub mod oom;
 pub mod pagemap;
 mod ring;
@@ -33,6 +34,7 @@ pub use fields::ZoneRef;
 pub use kmem::Kmem;
 pub use migrate::Migrate;
 pub use names::EventSet;
+pub use numa::Numa;
 pub use oom::Oom;
 pub use pagemap::Pagemap;
 pub use ring::Ring;
@@ -90,6 +92,8 @@ groups! {
     Writeback
     /// A step of our own on the way to a page, for `explain`.
     Decision
+    /// A step of our own that decides which nodes a request may use, for `explain`.
+    Numa
     /// A step of our own when the fast path failed, for `explain`.
     SlowPath
 }

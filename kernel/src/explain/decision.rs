@@ -27,6 +27,13 @@ pub fn words(event: &Decision, f: &mut Formatter<'_>) -> fmt::Result {
         }
         Decision::ZoneConsidered { zone, check: None, verdict, .. } => match verdict {
             Verdict::DirtyLimit => write!(f, "{}: too many dirty pages on node {}", zone.zone, zone.node),
+            Verdict::Nodemask(nodes) => {
+                write!(f, "{} of node {} is passed over: the request is limited to nodes {nodes}", zone.zone, zone.node)
+            }
+            Verdict::Hardwall => {
+                write!(f, "{}: the task's cpuset does not have node {}, ", zone.zone, zone.node)?;
+                f.write_str("and keeps the kernel's own memory in, too: it is a hardwall or exclusive")
+            }
             _ => write!(f, "{}: the task's cpuset does not have node {}", zone.zone, zone.node),
         },
         Decision::ZoneTried { zone, source } => {
@@ -146,7 +153,8 @@ fn considered(f: &mut Formatter<'_>, order: Order, check: &WatermarkCheck, verdi
             write!(f, "no free block of order {order} or above, even without watermarks")
         }
         Verdict::NoWatermarks => f.write_str("too few, but ALLOC_NO_WATERMARKS opened the whole reserve"),
-        Verdict::Cpuset => f.write_str("but the task's cpuset does not have the node"),
+        Verdict::Cpuset | Verdict::Hardwall => f.write_str("but the task's cpuset does not have the node"),
+        Verdict::Nodemask(_) => f.write_str("but the request is limited to other nodes"),
         Verdict::DirtyLimit => f.write_str("but the node has too many dirty pages"),
     }
 }

@@ -123,6 +123,7 @@ const fn retry_words(reason: RetryReason) -> &'static str {
         RetryReason::ReclaimGoesOn => "reclaim may still make enough room",
         RetryReason::CompactGoesOn => "compaction may still make a block",
         RetryReason::CpusetChanged => "the nodes that the task may use have changed",
+        RetryReason::NodemaskOutsideCpuset => "without its nodemask, which has no node of the task's cpuset",
         RetryReason::OomProgress => "the OOM killer made progress, or somebody else is at it",
         RetryReason::NoFail => "__GFP_NOFAIL may not fail, whatever happened",
     }

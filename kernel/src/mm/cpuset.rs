@@ -16,25 +16,32 @@ use crate::comm::{COMM_BYTES, Comm};
 use crate::gfp::Gfp;
 use crate::mmzone::NodeMask;
 use crate::task::{Current, Task, TaskFlags};
+use crate::trace::decision::Verdict;
 
 /// The number of the first cpuset.
 const ROOT: u8 = 0;
 
 /// Whether the cpuset of `current` lets it use the zone's node. Linux: `__cpuset_zone_allowed`.
+pub(super) fn cpuset_allows<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, gfp: Gfp) -> bool {
+    barred(memory, current, zone, gfp).is_none()
+}
+
+/// Why the cpuset of `current` does not let it use the zone's node; `None` if it does.
 #[cold]
 #[inline(never)]
-pub(super) fn cpuset_allows<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, gfp: Gfp) -> bool {
+pub(super) fn barred<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, gfp: Gfp) -> Option<Verdict> {
     if current.context().in_interrupt()
         || current.task.mems_allowed().contains(zone.node)
         || current.task.is_oom_victim()
     {
-        return true;
+        return None;
     }
     if gfp.contains(Gfp::__GFP_HARDWALL) {
-        return false;
+        return Some(Verdict::Cpuset);
     }
-    current.flags().contains(TaskFlags::PF_EXITING)
-        || memory.cpusets.nearest_hardwall(current.task.placement.cpuset()).mems().contains(zone.node)
+    let within = || memory.cpusets.nearest_hardwall(current.task.placement.cpuset()).mems().contains(zone.node);
+    let may = current.flags().contains(TaskFlags::PF_EXITING) || within();
+    (!may).then_some(Verdict::Hardwall)
 }
 
 /// Makes a cpuset of the nodes `mems`, with nobody in it; its number. Linux: `cpuset_css_online`.

@@ -102,8 +102,12 @@ enum Walk {
 }
 
 fn walk<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext<'_>, flags: AllocFlags) -> Walk {
-    for entry in ac.zonelist.eligible(ac.highest, ac.nodemask) {
+    for entry in ac.zonelist.eligible(ac.highest, None) {
         let zone = memory.zone(usize::from(entry.zone));
+        if let Some(nodes) = ac.nodemask.filter(|nodes| !entry.is_in(*nodes)) {
+            trace_zone(memory, current, ac, zone, None, Verdict::Nodemask(nodes));
+            continue;
+        }
         if !look_closer(memory, current, ac, zone, flags) {
             continue;
         }
@@ -154,11 +158,9 @@ fn look_closer<E: Env>(
     zone: &Zone,
     flags: AllocFlags,
 ) -> bool {
-    if memory.has(Hook::Cpusets)
-        && flags.contains(AllocFlags::CPUSET)
-        && !cpuset::cpuset_allows(memory, current, zone, ac.gfp)
-    {
-        trace_zone(memory, current, ac, zone, None, Verdict::Cpuset);
+    let is_asked = memory.has(Hook::Cpusets) && flags.contains(AllocFlags::CPUSET);
+    if let Some(verdict) = is_asked.then(|| cpuset::barred(memory, current, zone, ac.gfp)).flatten() {
+        trace_zone(memory, current, ac, zone, None, verdict);
         return false;
     }
     let mark = zone.watermark(flags.watermark());

@@ -13,6 +13,8 @@ use crate::addr::Pfn;
 use crate::gfp::Gfp;
 use crate::mmzone::{NodeId, NodeMask, ZoneType};
 use crate::task::{Current, Mempolicy, PolicyError, Task};
+use crate::trace::Numa;
+use crate::trace::reasons::NodeChoice;
 use crate::vmstat::NumaStat;
 
 /// Where a request should go.
@@ -22,8 +24,8 @@ pub struct Place {
     pub node: NodeId,
     /// The nodes that it may use; `None` for all.
     pub nodes: Option<NodeMask>,
-    /// Whether it was the node's turn.
-    pub interleaved: bool,
+    /// What chose the node.
+    pub choice: NodeChoice,
 }
 
 /// How nodes take turns.
@@ -50,25 +52,41 @@ pub fn set_mempolicy<E: Env>(memory: &Memory<'_, E>, task: &Task, policy: Mempol
 
 /// Where a request of `current` should go. Linux: `get_task_policy`, `policy_node`, `policy_nodemask`.
 pub(super) fn place<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, gfp: Gfp, turn: Turn) -> Place {
-    let local = Place { node: memory.near_node(), nodes: None, interleaved: false };
-    if current.context().in_interrupt() || gfp.contains(Gfp::__GFP_THISNODE) {
-        return local;
+    let near = |choice| Place { node: memory.near_node(), nodes: None, choice };
+    if current.context().in_interrupt() {
+        return near(NodeChoice::Interrupt);
+    }
+    if gfp.contains(Gfp::__GFP_THISNODE) {
+        return near(NodeChoice::ThisNode);
     }
     match current.task.placement.policy() {
-        Mempolicy::Default => local,
-        Mempolicy::Preferred(node) => Place { node, ..local },
-        Mempolicy::Bind(nodes) => {
-            let binds = applies_to(memory, nodes, gfp) && nodes.intersects(current.task.mems_allowed());
-            Place { nodes: binds.then_some(nodes), ..local }
-        }
+        Mempolicy::Default => near(NodeChoice::Default),
+        Mempolicy::Preferred(node) => Place { node, ..near(NodeChoice::Preferred) },
+        Mempolicy::Bind(nodes) if !applies_to(memory, nodes, gfp) => near(NodeChoice::BindLowZone),
+        Mempolicy::Bind(nodes) if !nodes.intersects(current.task.mems_allowed()) => near(NodeChoice::BindOutsideCpuset),
+        Mempolicy::Bind(nodes) => Place { nodes: Some(nodes), ..near(NodeChoice::Bind) },
         Mempolicy::Interleave(nodes) => {
             let node = match turn {
                 Turn::Next => current.task.placement.interleave(nodes),
                 Turn::Place(number) => nodes.iter().nth((number % u64::from(nodes.count().max(1))) as usize),
             };
-            node.map_or(local, |node| Place { node, interleaved: true, ..local })
+            node.map_or_else(|| near(NodeChoice::Default), |node| Place { node, ..near(NodeChoice::Interleave) })
         }
     }
+}
+
+/// Tells where a request should go and why, where there is a choice.
+pub(super) fn trace_place<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, place: Place, turn: Turn) {
+    if memory.nr_online_nodes() == 1 && !memory.has(Hook::Mempolicy) {
+        return;
+    }
+    let by_place = |turn| if let Turn::Place(vpn) = turn { Some(vpn) } else { None };
+    memory.trace(current, || Numa::PolicyAsked {
+        choice: place.choice,
+        nodes: current.task.placement.policy().nodes(),
+        node: place.node,
+        vpn: by_place(turn).filter(|_| place.choice == NodeChoice::Interleave),
+    });
 }
 
 /// Whether a request with `gfp` is bound to `nodes`: not when it needs a zone below those that policies are about, for
@@ -86,7 +104,7 @@ fn applies_to<E: Env>(memory: &Memory<'_, E>, nodes: NodeMask, gfp: Gfp) -> bool
 /// Counts a page that came from the node whose turn it was. Linux: `alloc_page_interleave`.
 pub(super) fn count_interleaved<E: Env>(memory: &Memory<'_, E>, place: Place, pfn: Pfn) {
     let zone = memory.zone(memory.pages.at(memory.pages.index(pfn)).state().zone());
-    if place.interleaved && zone.node == place.node && !memory.has(Hook::NumaStatOff) {
+    if place.choice == NodeChoice::Interleave && zone.node == place.node && !memory.has(Hook::NumaStatOff) {
         let pin = memory.pin();
         zone.pageset(pin.cpu()).count_numa(NumaStat::NumaInterleave);
     }

@@ -131,7 +131,9 @@ fn alloc_pages_slowly<E: Env>(
         Some(Err(_)) => {
             Err(AllocError::NoMemory { gfp: current.scoped(gfp), order: Order::new(order).unwrap_or_default() })
         }
-        None if memory.has(Hook::Mempolicy) => policy::alloc_pages_current(memory, current, gfp, order, Turn::Next),
+        None if memory.hooks() & (Hook::Mempolicy as u32 | Hook::Trace as u32) != 0 => {
+            policy::alloc_pages_current(memory, current, gfp, order, Turn::Next)
+        }
         None => alloc_pages_carefully(memory, current, gfp, order, memory.near_node(), None),
     }
 }
@@ -210,7 +212,7 @@ fn alloc_pages_carefully<E: Env>(
     let migratetype = if memory.has(Hook::MobilityOff) { MigrateType::Unmovable } else { migratetype };
     let mut ac = AllocContext { nodemask: nodes, ..context(memory, node, gfp, order, migratetype) };
     let cpuset = match memory.has(Hook::Cpusets) {
-        true => policy::narrow_to_cpuset(current, &mut ac),
+        true => policy::narrow_to_cpuset(memory, current, &mut ac),
         false => AllocFlags::empty(),
     };
     if gfp.intersects(current.forbidden()) {

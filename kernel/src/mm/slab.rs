@@ -106,6 +106,25 @@ impl fmt::Display for BadFree {
     }
 }
 
+impl BadFree {
+    /// What is wrong, with caches by their names, as long as they live.
+    pub fn named<E: Env>(self, memory: &Memory<'_, E>) -> impl fmt::Display {
+        let names = match self {
+            BadFree::WrongCache(_, has, given) => {
+                let alive = |number| memory.slabs.get(usize::from(number)).filter(|cache| cache.is_alive());
+                [has, given].map(|number| alive(number).map(KmemCache::name))
+            }
+            _ => [None; 2],
+        };
+        fmt::from_fn(move |f| match (self, names) {
+            (BadFree::WrongCache(addr, ..), [Some(has), Some(given)]) => {
+                write!(f, "{:#x} is an object of cache {has}, not of cache {given}", addr.0)
+            }
+            _ => write!(f, "{self}"),
+        })
+    }
+}
+
 /// A request for an object.
 #[derive(Clone, Copy, Debug)]
 struct Request {

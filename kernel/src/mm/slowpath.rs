@@ -36,6 +36,7 @@ use crate::gfp::Gfp;
 use crate::mmzone::MigrateType;
 use crate::reclaim_types::{CompactPriority, CompactResult};
 use crate::task::{Current, TaskFlags};
+use crate::trace::Numa;
 use crate::trace::reasons::{FlagsOrigin, HarderBy, RefuseReason, ReserveRule, RetryReason};
 use crate::trace::slowpath::SlowPath as Step;
 use crate::vmstat::LabEvent;
@@ -58,7 +59,7 @@ enum End {
     /// Without one.
     NoPage(RefuseReason),
     /// From the start: the nodes that the task may use have changed.
-    RetryCpuset,
+    RetryCpuset(RetryReason),
     /// The caller called it off.
     Interrupted,
     /// It has gone as many rounds as a person allows.
@@ -123,7 +124,7 @@ pub fn alloc_pages_slowpath<E: Env>(
         End::Page(index) => Ok(index),
         End::Interrupted => Err(Refusal::Interrupted),
         End::RoundLimit => Err(Refusal::RoundLimit(slow.rounds)),
-        End::NoPage(_) | End::RetryCpuset => {
+        End::NoPage(_) | End::RetryCpuset(_) => {
             memory.count_lab(LabEvent::AllocFail);
             report_failure(memory, current, slow.ac);
             Err(Refusal::NoMemory)
@@ -191,10 +192,8 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
                     break end;
                 }
             };
-            if end != End::RetryCpuset {
-                return end;
-            }
-            self.note_retry(RetryReason::CpusetChanged);
+            let End::RetryCpuset(reason) = end else { return end };
+            self.note_retry(reason);
         }
     }
 
@@ -293,7 +292,9 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
             self.flags = opened;
         }
         if !opened.is_empty() || !self.flags.contains(AllocFlags::CPUSET) {
-            self.ac.nodemask = None;
+            if let Some(nodes) = self.ac.nodemask.take() {
+                self.memory.trace(self.current, || Numa::NodemaskDropped { nodes, rule: self.reserve });
+            }
             let _ = self.ac.prefer(self.memory);
         }
     }
@@ -319,9 +320,7 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
         if self.progress && self.should_compact_retry() {
             return self.retry(RetryReason::CompactGoesOn);
         }
-        if self.check_retry_cpuset() {
-            return Err(End::RetryCpuset);
-        }
+        self.check_retry_cpuset()?;
         self.may_oom()?;
         if self.victim_gives_up() {
             return Err(End::NoPage(RefuseReason::OomVictimGivesUp));
@@ -343,9 +342,7 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
     #[inline(always)]
     fn no_page(&mut self, reason: RefuseReason) -> Outcome {
         self.memory.trace(self.current, || Step::SlowpathRefused { reason });
-        if self.check_retry_cpuset() {
-            return Err(End::RetryCpuset);
-        }
+        self.check_retry_cpuset()?;
         if !self.has(Gfp::__GFP_NOFAIL) {
             return Err(End::NoPage(reason));
         }

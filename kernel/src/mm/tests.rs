@@ -13,6 +13,7 @@ mod highatomic;
 mod lru;
 mod misuse;
 mod numa;
+mod numa_explained;
 mod page_ladder;
 mod paths;
 mod per_cpu;

@@ -9,7 +9,7 @@ use super::ZoneRef;
 use super::alloc_flags::Opened;
 use crate::addr::{Order, Pfn};
 use crate::gfp::{Gfp, TraceNames};
-use crate::mmzone::{MigrateType, Watermark, ZoneType};
+use crate::mmzone::{MigrateType, NodeMask, Watermark, ZoneType};
 
 /// The terms of one watermark check: `free - unusable > mark + reserve`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,8 +43,12 @@ pub enum Verdict {
     NoBlock,
     /// Too few free pages, but the request ignores watermarks.
     NoWatermarks,
-    /// The task's cpuset forbids the node.
+    /// The task's cpuset does not have the node, and the mask asks for memory of the cpuset.
     Cpuset,
+    /// The task's cpuset does not have the node, and confines the kernel's own memory, too.
+    Hardwall,
+    /// The request is limited to these nodes.
+    Nodemask(NodeMask),
     /// The node is over its dirty limit.
     DirtyLimit,
 }
@@ -63,6 +67,8 @@ impl Verdict {
             Verdict::NoBlock => "no_block",
             Verdict::NoWatermarks => "no_watermarks",
             Verdict::Cpuset => "cpuset",
+            Verdict::Hardwall => "hardwall",
+            Verdict::Nodemask(_) => "nodemask",
             Verdict::DirtyLimit => "dirty_limit",
         }
     }
@@ -214,7 +220,8 @@ impl fmt::Display for Decision {
                 write!(f, "{zone} order={order} {check} verdict={}", verdict.name())
             }
             Decision::ZoneConsidered { zone, order, check: None, verdict } => {
-                write!(f, "{zone} order={order} verdict={}", verdict.name())
+                write!(f, "{zone} order={order} verdict={}", verdict.name())?;
+                if let Verdict::Nodemask(nodes) = verdict { write!(f, " nodes={nodes}") } else { Ok(()) }
             }
             Decision::ZoneTried { zone, source } => {
                 write!(f, "{zone} source={}", source.map_or("none", Source::name))

@@ -100,6 +100,7 @@ pub const GROUPS: &[Group] = &[
             "watermark_boosted",
         ],
     },
+    Group { name: "numa", events: &["policy_asked", "cpuset_narrowed", "nodemask_dropped"] },
     Group {
         name: "slowpath",
         events: &[
@@ -176,6 +177,7 @@ mod tests {
             include_str!("pagemap.rs"),
             include_str!("writeback.rs"),
             include_str!("decision.rs"),
+            include_str!("numa.rs"),
             include_str!("slowpath.rs"),
         ];
         let functions =

@@ -1,7 +1,7 @@
-//! Why the slow path did what it did: the words of its events.
+//! Why a request went where it did, and why the slow path did what it did: the words of their events.
 //!
-//! Key types: [`FlagsOrigin`], [`HarderBy`], [`ReserveRule`], [`RetryReason`], [`RefuseReason`], [`CompactionSkip`], [`OomExclusion`],
-//! [`OomSpared`]. The predicate that decides returns such a word and the caller records it in a
+//! Key types: [`NodeChoice`], [`FlagsOrigin`], [`HarderBy`], [`ReserveRule`], [`RetryReason`], [`RefuseReason`],
+//! [`CompactionSkip`], [`OomExclusion`], [`OomSpared`]. The predicate that decides returns such a word and the caller records it in a
 //! [`SlowPath`](super::SlowPath) event, so that nothing is decided twice.
 
 /// Declares a vocabulary: variants with their meaning, each with its word in events.
@@ -31,6 +31,28 @@ macro_rules! words {
             }
         }
     };
+}
+
+words! {
+    /// What chose the node that a request is near to. Linux: `get_task_policy`, `policy_node`, `policy_nodemask`.
+    NodeChoice {
+        /// An interrupt, which has no policy: the CPU.
+        Interrupt "interrupt"
+        /// `__GFP_THISNODE`, for which no policy is asked: the CPU.
+        ThisNode "gfp_thisnode"
+        /// No policy: the CPU.
+        Default "default"
+        /// A policy that prefers a node.
+        Preferred "preferred"
+        /// A policy that binds to nodes, the CPU's nearest of them first.
+        Bind "bind"
+        /// The CPU: the binding is about higher zones than the mask's.
+        BindLowZone "bind_low_zone"
+        /// The CPU: the binding has no node of the task's cpuset.
+        BindOutsideCpuset "bind_outside_cpuset"
+        /// A policy that has nodes take turns.
+        Interleave "interleave"
+    }
 }
 
 words! {
@@ -90,6 +112,8 @@ words! {
         CompactGoesOn "compact_goes_on"
         /// The nodes that the task may use have changed. Linux: `check_retry_cpuset`.
         CpusetChanged "cpuset_changed"
+        /// Its nodemask has no node of the task's cpuset, and is dropped. Linux: `check_retry_cpuset`.
+        NodemaskOutsideCpuset "nodemask_outside_cpuset"
         /// The OOM killer did something, or somebody else holds its lock.
         OomProgress "oom_progress"
         /// `__GFP_NOFAIL`: whatever happened.
@@ -186,7 +210,8 @@ mod tests {
     /// No two reasons of one kind share a word, and words look like words of a trace.
     #[test]
     fn reasons_are_told_apart() {
-        let kinds: [Vec<&str>; 8] = [
+        let kinds: [Vec<&str>; 9] = [
+            NodeChoice::ALL.iter().map(|word| word.name()).collect(),
             HarderBy::ALL.iter().map(|word| word.name()).collect(),
             FlagsOrigin::ALL.iter().map(|word| word.name()).collect(),
             ReserveRule::ALL.iter().map(|word| word.name()).collect(),

@@ -190,7 +190,7 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
             writeln!(call, "freed #{number}")?;
             Ok(Status::DONE)
         }
-        Err(error) => refuse(call, error),
+        Err(error) => refuse(call, error.named(call.shell.machine.memory())),
     }
 }
 
@@ -242,16 +242,16 @@ mod tests {
         check(
             "cache new mine 256; cache alloc mine; cache free kmalloc-256 #1; echo $?; cache free mine #1; cache free mine #1",
             "mine: [..]\n#1 mine 0x[..]\n[[..] cache_from_obj: Wrong slab cache. [..]\n\
-             0x[..] is an object of cache [..], not of cache [..]\n1\nfreed #1\n\
+             0x[..] is an object of cache mine, not of cache kmalloc-256\n1\nfreed #1\n\
              #1 was freed already: 0x[..]",
         );
     }
 
     #[test]
     fn bad_caches_are_refused() {
-        check("cache new kmalloc-1k 64; echo $?", "cache [..] has that name already\n1");
+        check("cache new kmalloc-1k 64; echo $?", "there is a cache kmalloc-1k already\n1");
         check("cache new mine 4; echo $?", "an object has 8 to [..] bytes, not 4\n1");
-        check("cache destroy kmalloc-1k; echo $?", "cache [..] belongs to kmalloc and stays\n1");
+        check("cache destroy kmalloc-1k; echo $?", "cache kmalloc-1k belongs to kmalloc and stays\n1");
         check("cache shrink kmalloc-1K; echo $?", "cache shrink: no cache `kmalloc-1K`; did you mean `kmalloc-1k`?\n2");
     }
 

@@ -245,7 +245,7 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
             writeln!(call, "freed #{number}")?;
             Ok(Status::DONE)
         }
-        Err(error) => refuse(call, error),
+        Err(error) => refuse(call, error.named(call.shell.machine.memory())),
     }
 }
 

@@ -26,8 +26,9 @@ pub const fn on<M: Machine>() -> Command<M> {
         summary: "record events: all, or those named",
         help: "\
 EVENT is the name of one, as in Linux, or of a group: kmem, vmscan,
-compaction, migrate, oom, pagemap, writeback are those of Linux; decision and
-slowpath are steps that Linux does not trace. The last 1024 events are kept.",
+compaction, migrate, oom, pagemap, writeback are those of Linux; decision,
+numa and slowpath are steps that Linux does not trace. The last 1024 events
+are kept.",
         args: &[Arg::Many("EVENT", Kind::Event)],
         examples: &["trace on; alloc GFP_KERNEL -o 3; trace show", "trace on kmem slowpath"],
         run: run_on,

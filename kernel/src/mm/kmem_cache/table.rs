@@ -107,8 +107,8 @@ pub enum CacheError {
     NameLength(usize),
     /// The name has this byte, which is not printable.
     NameByte(u8),
-    /// There is a cache of this name, with this number.
-    NameTaken(u8),
+    /// There is a cache of this name.
+    NameTaken(CacheName),
     /// No objects of this size or alignment.
     Layout(LayoutError),
     /// There are [`MAX_CACHES`] caches.
@@ -117,8 +117,8 @@ pub enum CacheError {
     Destroyed,
     /// So many slabs of the cache still have objects that are in use.
     Busy(u64),
-    /// The cache is one of those of `kmalloc`.
-    Kmalloc(u8),
+    /// The cache, of this name, is one of those of `kmalloc`.
+    Kmalloc(CacheName),
 }
 
 impl fmt::Display for CacheError {
@@ -126,13 +126,13 @@ impl fmt::Display for CacheError {
         match self {
             CacheError::NameLength(bytes) => write!(f, "a cache's name has 1 to {NAME_BYTES} bytes, not {bytes}"),
             CacheError::NameByte(byte) => write!(f, "byte {byte:#04x} of the name is not printable ASCII"),
-            CacheError::NameTaken(number) => write!(f, "cache {number} has that name already"),
+            CacheError::NameTaken(name) => write!(f, "there is a cache {name} already"),
             CacheError::Layout(error) => error.fmt(f),
             CacheError::TableFull => write!(f, "there are {MAX_CACHES} caches already; destroy one first"),
             CacheError::Destroyed => write!(f, "the cache was destroyed"),
             CacheError::Busy(1) => write!(f, "a slab of the cache still has objects in use"),
             CacheError::Busy(slabs) => write!(f, "{slabs} slabs of the cache still have objects in use"),
-            CacheError::Kmalloc(number) => write!(f, "cache {number} belongs to kmalloc and stays"),
+            CacheError::Kmalloc(name) => write!(f, "cache {name} belongs to kmalloc and stays"),
         }
     }
 }
@@ -239,7 +239,7 @@ impl<'m> SlabCaches<'m> {
         }
         let cache_name = CacheName::new(name).ok_or(CacheError::NameLength(name.len()))?;
         if let Some(cache) = self.find(name) {
-            return Err(CacheError::NameTaken(cache.number()));
+            return Err(CacheError::NameTaken(cache.name()));
         }
         let layout = self.config.layout(name, size, align, flags).map_err(CacheError::Layout)?;
         let place = self.caches.iter().find(|cache| cache.claim()).ok_or(CacheError::TableFull)?;
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(create("", 64), Err(CacheError::NameLength(0)));
         assert_eq!(create(&"x".repeat(32), 64), Err(CacheError::NameLength(32)));
         assert_eq!(create("a b", 64), Err(CacheError::NameByte(b' ')));
-        assert_eq!(create("kmalloc-1k", 64), Err(CacheError::NameTaken(3)));
+        assert_eq!(create("kmalloc-1k", 64), Err(CacheError::NameTaken(CacheName::new("kmalloc-1k").unwrap())));
         assert_eq!(create("tiny", 4), Err(CacheError::Layout(LayoutError::Size(4))));
         assert_eq!((create(&"x".repeat(31), 64), create("two", 64)), (Ok(14), Ok(15)));
         assert_eq!(create("three", 64), Err(CacheError::TableFull));

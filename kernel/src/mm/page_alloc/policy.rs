@@ -11,6 +11,7 @@ use crate::mm::memory::{Env, Hook, Memory};
 use crate::mm::mempolicy::{self, Turn};
 use crate::mm::zone::AllocFlags;
 use crate::task::Current;
+use crate::trace::Numa;
 
 /// 2^`order` pages from where the task's memory policy says. Linux: `alloc_pages_current`.
 pub(super) fn alloc_pages_current<E: Env>(
@@ -21,6 +22,7 @@ pub(super) fn alloc_pages_current<E: Env>(
     turn: Turn,
 ) -> Result<Pfn, AllocError> {
     let place = mempolicy::place(memory, current, gfp, turn);
+    mempolicy::trace_place(memory, current, place, turn);
     let page = alloc_pages_carefully(memory, current, gfp, order, place.node, place.nodes)?;
     mempolicy::count_interleaved(memory, place, page);
     Ok(page)
@@ -47,12 +49,18 @@ pub fn alloc_page_vma<E: Env>(
 /// With cpusets in use, a request without a nodemask gets its task's, which costs less than asking for each zone; another
 /// is asked about each. What the flags of the first attempt need besides.
 #[cold]
-pub(super) fn narrow_to_cpuset(current: &Current<'_>, ac: &mut AllocContext<'_>) -> AllocFlags {
+pub(super) fn narrow_to_cpuset<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &mut AllocContext<'_>,
+) -> AllocFlags {
     ac.gfp |= Gfp::__GFP_HARDWALL;
     match ac.nodemask {
         Some(_) => AllocFlags::CPUSET,
         None => {
-            ac.nodemask = Some(current.task.mems_allowed());
+            let nodes = current.task.mems_allowed();
+            ac.nodemask = Some(nodes);
+            memory.trace(current, || Numa::CpusetNarrowed { nodes });
             AllocFlags::empty()
         }
     }

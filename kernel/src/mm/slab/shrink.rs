@@ -90,7 +90,7 @@ pub fn kmem_cache_destroy<E: Env>(
         return Err(CacheError::Destroyed);
     }
     if memory.slabs.is_kmalloc(cache) {
-        return Err(CacheError::Kmalloc(cache.number()));
+        return Err(CacheError::Kmalloc(cache.name()));
     }
     match kmem_cache_shrink(memory, current, cache) {
         0 => {

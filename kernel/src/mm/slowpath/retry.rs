@@ -6,7 +6,7 @@
 //!
 //! Linux did more before v4.12: it believed less of what is reclaimable with every round without progress.
 
-use super::{COSTLY_ORDER, SlowPath};
+use super::{COSTLY_ORDER, End, Outcome, SlowPath};
 use crate::addr::Order;
 use crate::mm::compaction;
 use crate::mm::memory::{Env, Hook};
@@ -18,6 +18,7 @@ use crate::mmzone::Watermark;
 use crate::reclaim_types::{CompactPriority, CompactResult};
 use crate::task::TaskFlags;
 use crate::trace::oom::Oom;
+use crate::trace::reasons::RetryReason;
 use crate::vmstat::ZoneStat;
 
 /// Successful compactions without a block before the next priority. Linux: `MAX_COMPACT_RETRIES`.
@@ -148,18 +149,20 @@ impl<E: Env> SlowPath<'_, '_, '_, '_, E> {
         })
     }
 
-    /// S14, S20: whether the nodes that the task may use have changed meanwhile. Linux: `check_retry_cpuset`.
+    /// S14, S20: begins again if the nodes that the task may use have changed meanwhile, or are not those of its
+    /// nodemask. Linux: `check_retry_cpuset`.
     #[inline(always)]
-    pub(super) fn check_retry_cpuset(&mut self) -> bool {
+    pub(super) fn check_retry_cpuset(&mut self) -> Outcome {
         if !self.memory.has(Hook::Cpusets) {
-            return false;
+            return Ok(());
         }
         let allowed = self.current.task.mems_allowed();
         if self.ac.nodemask.is_some_and(|nodes| !nodes.intersects(allowed)) {
             self.ac.nodemask = None;
-            return true;
+            return Err(End::RetryCpuset(RetryReason::NodemaskOutsideCpuset));
         }
-        self.current.task.placement.mems_cookie() != self.mems_cookie
+        let is_changed = self.current.task.placement.mems_cookie() != self.mems_cookie;
+        if is_changed { Err(End::RetryCpuset(RetryReason::CpusetChanged)) } else { Ok(()) }
     }
 }
 

@@ -286,15 +286,15 @@ fn a_nodemask_outside_the_cpuset_is_dropped() {
     let ask = || alloc_pages_nodemask(&lab.memory, &current, USER_NOWAIT, 0, NODE[0], Some(ONLY[0]));
     let mut page = None;
     let events = lab.traced_only(&["slowpath_retry"], || page = ask().ok());
-    assert_eq!(events, ["slowpath_retry: reason=cpuset_changed"]);
+    assert_eq!(events, ["slowpath_retry: reason=nodemask_outside_cpuset"]);
     assert_eq!(page.map(|pfn| node_of(&lab, pfn)), Some(1));
     use_up(&lab, NODE[1]);
     assert!(ask().is_err(), "and then the request fails, and does not go round for ever");
 }
 
 /// The nodes of a task, of which it asks for `nodes`, change from 0 to `mems` while it waits in the throttle: the node of
-/// its page, and how often it began again.
-fn changed_while_it_waits(gfp: Gfp, nodes: Option<NodeMask>, mems: Option<NodeMask>) -> (Option<u8>, usize) {
+/// its page, and why it began again, each time.
+fn changed_while_it_waits(gfp: Gfp, nodes: Option<NodeMask>, mems: Option<NodeMask>) -> (Option<u8>, String) {
     let machine = board_2_nodes("");
     let lab = &Lab::without_pcp(&machine);
     // Pages that look as if they could be reclaimed: kswapd is worth waiting for.
@@ -317,8 +317,8 @@ fn changed_while_it_waits(gfp: Gfp, nodes: Option<NodeMask>, mems: Option<NodeMa
             lab.memory.env.threads().settle();
         });
     });
-    let retries = events.iter().filter(|event| event.ends_with("reason=cpuset_changed")).count();
-    (page.into_inner().unwrap(), retries)
+    let reasons = events.iter().filter_map(|event| event.strip_prefix("slowpath_retry: reason="));
+    (page.into_inner().unwrap(), reasons.filter(|reason| reason.contains("cpuset")).collect())
 }
 
 /// S14 and S20, the cookie.
@@ -326,13 +326,17 @@ fn changed_while_it_waits(gfp: Gfp, nodes: Option<NodeMask>, mems: Option<NodeMa
 fn who_fails_after_its_nodes_changed_begins_again() {
     let user = Gfp::GFP_NOFS | Gfp::__GFP_HARDWALL | Gfp::__GFP_NOWARN;
     let (once, mayfail) = (user | Gfp::__GFP_NORETRY, user | Gfp::__GFP_RETRY_MAYFAIL);
-    assert_eq!(changed_while_it_waits(once, None, Some(BOTH)), (Some(1), 1));
-    assert_eq!(changed_while_it_waits(once, None, None), (None, 0));
+    let (changed, dropped) = ("cpuset_changed", "nodemask_outside_cpuset");
+    let check = |gfp, nodes, mems, page, reason: &str| {
+        assert_eq!(changed_while_it_waits(gfp, nodes, mems), (page, reason.to_owned()));
+    };
+    check(once, None, Some(BOTH), Some(1), changed);
+    check(once, None, None, None, "");
     // Who goes round again anyway finds the new node without beginning again.
-    assert_eq!(changed_while_it_waits(mayfail, None, Some(BOTH)), (Some(1), 0));
+    check(mayfail, None, Some(BOTH), Some(1), "");
     // A nodemask keeps it from the new node, until the two share none.
-    assert_eq!(changed_while_it_waits(mayfail, Some(ONLY[0]), Some(BOTH)), (None, 1));
-    assert_eq!(changed_while_it_waits(mayfail, Some(ONLY[0]), Some(ONLY[1])), (Some(1), 1));
+    check(mayfail, Some(ONLY[0]), Some(BOTH), None, changed);
+    check(mayfail, Some(ONLY[0]), Some(ONLY[1]), Some(1), dropped);
 }
 
 /// A process with `rss` pages.

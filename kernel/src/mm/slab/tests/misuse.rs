@@ -68,6 +68,8 @@ fn an_object_goes_back_to_its_own_cache_only() {
         BadFree::WrongCache(object, one.number(), other.number()),
         "cache_from_obj: Wrong slab cache. kmalloc-256 but object is from kmalloc-128\n",
     );
+    let named = lab.put(other, object).unwrap_err().named(&lab.memory).to_string();
+    assert!(named.ends_with(" is an object of cache kmalloc-128, not of cache kmalloc-256"), "{named}");
     assert_eq!(lab.put(one, object), Ok(()));
 }
 
@@ -216,7 +218,7 @@ fn caches_in_use_and_those_of_kmalloc_stay() {
     assert_eq!(kmem_cache_alloc(memory, &current, cache, Gfp::GFP_KERNEL), Err(NoObject::NoCache));
     assert_eq!(lab.put(cache, object), Err(BadFree::Foreign(object)));
     let kmalloc = lab.cache("kmalloc-1k");
-    assert_eq!(kmem_cache_destroy(memory, &current, kmalloc), Err(CacheError::Kmalloc(kmalloc.number())));
+    assert_eq!(kmem_cache_destroy(memory, &current, kmalloc), Err(CacheError::Kmalloc(kmalloc.name())));
 }
 
 #[test]

@@ -5,6 +5,12 @@ use super::{Holdings, Operation, assert_clean};
 use crate::mm::fault_inject::set_fail_nth;
 use crate::mm::testing::{HostMachine, Lab, MIB, board_16m};
 
+/// The request to fail after the one with number `nth`. Every machine takes Miri seconds: there it is the first, the
+/// last, and those beyond.
+fn next(operation: &Operation, nth: u32) -> u32 {
+    if cfg!(miri) && nth == 1 { operation.points.max(2) } else { nth + 1 }
+}
+
 /// Lets each request of the operation fail in turn, on a fresh machine each time; how many there were.
 fn fail_each(machine: &HostMachine, operation: &Operation) -> u32 {
     let Operation { name, run, .. } = *operation;
@@ -22,7 +28,7 @@ fn fail_each(machine: &HostMachine, operation: &Operation) -> u32 {
             assert!(went_through, "{name} fails by itself");
             return nth - 1;
         }
-        nth += 1;
+        nth = next(operation, nth);
     }
 }
 
@@ -44,14 +50,12 @@ fn debugging_and_other_sizes_lose_nothing_either() {
 
 #[test]
 fn neither_does_high_memory() {
-    let machine = HostMachine::new("zones=full:dma=16M,dma32=32M highmem=64M", &[(0x4000_0000, 192 * MIB, 0)], &[]);
+    let machine = HostMachine::new("zones=full:dma=16M,dma32=16M highmem=8M", &[(0x4000_0000, 72 * MIB, 0)], &[]);
     for operation in &HIGH {
         assert_eq!(fail_each(&machine, operation), operation.points, "requests of {}", operation.name);
     }
 }
 
-/// More than 500 runs of as many requests are too many for Miri.
-#[cfg(not(miri))]
 #[test]
 fn an_area_within_an_area_goes_with_it() {
     assert_eq!(fail_each(&board_16m(""), &LARGE_AREA), LARGE_AREA.points);
