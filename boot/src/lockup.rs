@@ -101,7 +101,7 @@ fn check_self(this: &Cpu, pulse: &Pulse, now: u64) {
     }
     let stuck = now.saturating_sub(pulse.alive.load(Relaxed));
     if stuck > 2 * THRESHOLD.load(Relaxed) && !pulse.soft_told.swap(true, Relaxed) {
-        log::error!("watchdog: BUG: soft lockup - {} stuck for {}s!", Who(this), stuck / SECOND);
+        log::error!("watchdog: BUG: soft lockup - CPU#{} stuck for {}s! [{}]", this.number, stuck / SECOND, Who(this));
         if let Some((pc, record)) = this.interrupted() {
             backtrace::log(pc, record);
         }
@@ -114,7 +114,12 @@ fn check_other(other: &Cpu, now: u64) {
     let beat = pulse.beat.load(Relaxed);
     let silent = now.saturating_sub(beat);
     if beat != 0 && silent > THRESHOLD.load(Relaxed) && !pulse.hard_told.swap(true, Relaxed) {
-        log::error!("watchdog: BUG: hard lockup - {} stuck for {}s!", Who(other), silent / SECOND);
+        log::error!(
+            "watchdog: BUG: hard lockup - CPU#{} stuck for {}s! [{}]",
+            other.number,
+            silent / SECOND,
+            Who(other)
+        );
         stackscan::log(other);
     }
 }
@@ -125,14 +130,14 @@ fn next_online(number: usize) -> Option<&'static Cpu> {
     others.into_iter().find(|cpu| cpu.is_online())
 }
 
-/// A CPU and what it runs.
+/// What a CPU runs.
 struct Who<'a>(&'a Cpu);
 
 impl fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.running() {
-            Some(thread) => write!(f, "CPU#{} [{}:{}]", self.0.number, thread::name(thread), thread.0),
-            None => write!(f, "CPU#{} [idle]", self.0.number),
+            Some(thread) => write!(f, "{}:{}", thread::name(thread), thread::pid(thread)),
+            None => f.write_str("idle"),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::handover::Handover;
 use crate::irq::{self, Half};
 use crate::machine::Machine;
 use crate::thread::Threads;
-use crate::{daemons, dmesg, power, smp, thread};
+use crate::{daemons, dmesg, lockup, power, smp, thread};
 use core::fmt::Write as _;
 use embedded_io::{Read, Write as _};
 use kernel::addr::PAGE_SIZE;
@@ -78,7 +78,11 @@ impl shell::machine::Machine for Desk {
     }
 
     fn interrupted(&mut self) -> bool {
-        let Some(task) = self.job else { return console::take_interrupt() };
+        let Some(task) = self.job else {
+            // Who works for a person keeps the CPU until the command is over, and is not stuck while it asks this.
+            lockup::touch();
+            return console::take_interrupt();
+        };
         Threads.cond_resched();
         Threads.interrupted() || task.is_dying()
     }

@@ -291,6 +291,11 @@ pub fn name(thread: ThreadId) -> Comm {
     task.map_or(Comm::from_bytes(*b"boot\0\0\0\0\0\0\0\0\0\0\0\0"), Task::comm)
 }
 
+/// The process number of the task that `thread` acts as; 0 before the boot thread's first command.
+pub fn pid(thread: ThreadId) -> u16 {
+    TASKS[usize::from(thread.0)].load(Relaxed)
+}
+
 /// The threads of this machine.
 pub struct Threads;
 

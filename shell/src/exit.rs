@@ -12,6 +12,7 @@ use kernel::mm::{oom_kill, page_alloc};
 use kernel::task::{Current, Task, TaskFlags};
 
 use crate::exec::Shell;
+use crate::handles::Held;
 use crate::jobs::Job;
 use crate::machine::Machine;
 
@@ -74,7 +75,7 @@ impl<M: Machine> Shell<M> {
             self.session.handles.disown(pid);
             self.session.set_leaky(pid, false);
         } else {
-            self.free_blocks(&current, &mut estate);
+            self.free_blocks(&current, &mut estate, |held| held.pid == pid);
         }
         self.session.scopes.forget(task);
         // Fails for the first task only, which never comes here.
@@ -85,12 +86,22 @@ impl<M: Machine> Shell<M> {
         estate
     }
 
-    /// Frees the blocks of the task that acts.
-    fn free_blocks(&mut self, current: &Current<'_>, estate: &mut Estate) {
+    /// Frees what jobs have left of tasks that have died meanwhile: those that they acted as for a while, by `task run`.
+    pub fn free_orphans(&mut self) {
+        let (current, tasks) = (self.current(), self.machine.memory().env.tasks());
+        let mut estate = Estate::default();
+        self.free_blocks(&current, &mut estate, |held| held.pid != 0 && tasks.by_pid(held.pid).is_none());
+        if estate.blocks > 0 {
+            self.say(format_args!("freed {} blocks of tasks that died, {} pages\n", estate.blocks, estate.pages));
+        }
+    }
+
+    /// Frees the blocks for which `is_left` holds.
+    fn free_blocks(&mut self, current: &Current<'_>, estate: &mut Estate, is_left: impl Fn(&Held) -> bool) {
         let mut next = 1;
         while let Some((number, held)) = self.session.handles.next_from(next) {
             next = number.saturating_add(1);
-            if held.pid != current.task.pid() {
+            if !is_left(&held) {
                 continue;
             }
             self.session.handles.take(number);

@@ -203,6 +203,9 @@ impl<M: Machine> Shell<M> {
         if room.is_err() {
             self.say(format_args!("[{number}] the shell's heap has no room for its handles; they wait\n"));
         }
+        if moved.is_some() {
+            self.free_orphans();
+        }
         room.is_ok()
     }
 }

@@ -123,7 +123,11 @@ impl Stress {
     }
 
     fn take_block<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
-        let (gfp, order) = self.request();
+        let (mut gfp, order) = self.request();
+        if memory.oom.is_disabled() {
+            // Nobody is killed for it, so that it might not come to an end.
+            gfp -= Gfp::__GFP_NOFAIL;
+        }
         if !self.may_hold(1 << order) {
             return self.free_block(memory, current);
         }

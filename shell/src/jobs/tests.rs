@@ -157,6 +157,15 @@ fn a_victim_dies_after_its_job() {
 }
 
 #[test]
+fn a_task_that_died_leaves_nothing_in_a_job_that_acted_as_it() {
+    let mut shell = shell();
+    let lines = "task new hog\ntask run hog alloc GFP_KERNEL -n 10 & sleep 1; sysrq f\naudit";
+    let output = script(&mut shell, lines);
+    assert!(output.contains("freed 10 blocks of tasks that died, 10 pages\n"), "{output}");
+    assert!(output.contains(" 0 allocated, 0 bad"), "{output}");
+}
+
+#[test]
 fn blocks_outlive_an_empty_table_of_jobs() {
     let mut shell = shell();
     let line = format!("alloc GFP_KERNEL -n {} &", 3000);

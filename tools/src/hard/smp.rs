@@ -15,6 +15,7 @@ pub fn checks() -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
     let mut add = |name: &str, action: Action| checks.push((name.to_owned(), action));
     add("locks in the wrong order", Box::new(|_| lock_order()));
+    add("a CPU that works for long", Box::new(busy));
     add("an interrupt that nobody serves", Box::new(unserved));
     add("lists of all CPUs are shown and drained", Box::new(drained));
     for (name, machine) in watched() {
@@ -60,13 +61,15 @@ fn four(append: &str) -> MachineArgs {
     MachineArgs { smp: Some(4), ..virt(append) }
 }
 
-/// A way to keep the last CPU busy: the key behind a BREAK, what the watchdog says of it, and what it prints of the way.
-const STUCK: [(u8, &str, &[&str]); 3] = [
-    (b'l', "soft lockup - CPU#3 [looper:", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
-    (b'm', "hard lockup - CPU#3 [masked:", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
+/// A way to keep the last CPU busy: the key behind a BREAK, what the watchdog says of it and of its thread, and what it
+/// prints of the way.
+const STUCK: [(u8, &str, &str, &[&str]); 3] = [
+    (b'l', "soft lockup - CPU#3", "looper", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
+    (b'm', "hard lockup - CPU#3", "masked", &[" slowpath::sysrq::spin+0x", " slowpath::thread::begin+0x"]),
     (
         b'n',
-        "hard lockup - CPU#3 [handling:",
+        "hard lockup - CPU#3",
+        "handling",
         &[" slowpath::sysrq::spin+0x", " slowpath::arch::exception::dispatch+0x", " slowpath::irq::run_as+0x"],
     ),
 ];
@@ -75,9 +78,10 @@ const STUCK: [(u8, &str, &[&str]); 3] = [
 /// afterwards, and nobody else is accused.
 fn stuck(built: &Built, machine: &MachineArgs) -> Result<()> {
     let (mut dialogue, _) = converse(built, machine, Console::Terminal)?;
-    for (key, says, way) in STUCK {
+    for (key, says, thread, way) in STUCK {
         dialogue.say(&[BREAK, &[key]].concat())?;
-        dialogue.want(&format!("watchdog: BUG: {says}"), LIMIT)?;
+        dialogue.want(&format!("watchdog: BUG: {says} stuck for "), LIMIT)?;
+        dialogue.want(&format!("s! [{thread}:"), LIMIT)?;
         for function in way {
             dialogue.want(function, LIMIT)?;
         }
@@ -104,6 +108,14 @@ fn lock_order() -> Result<()> {
     let held = " while the heap's lock is held, which was taken at boot/src/sysrq.rs:";
     let head = text.lines().find(|line| line.contains("slowpath: kernel panic on CPU 0")).unwrap_or_default();
     ensure!(status == guest::PANICKED && head.contains(taken) && head.contains(held), "status {status}:\n{text}");
+    Ok(())
+}
+
+/// A command of some seconds, which keeps its CPU all the time, is nothing that the watchdog tells of.
+fn busy(built: &Built) -> Result<()> {
+    let machine = MachineArgs { memory: Some("8G".parse()?), ..virt("watchdog_thresh=1") };
+    let (console, finished) = script(built, &machine, "alloc GFP_KERNEL -n 1900000\nfree all\ndmesg\n")?;
+    ensure!(finished.status == 0 && !console.contains("BUG: "), "status {}:\n{console}", finished.status);
     Ok(())
 }
 

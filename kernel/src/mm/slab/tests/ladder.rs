@@ -59,10 +59,22 @@ fn a_node_keeps_five_empty_slabs() {
     let cache = lab.make("mine", 512, CacheFlags::empty());
     let objects: Vec<_> = (0..32 * 8).map(|_| lab.get(cache)).collect();
     objects.into_iter().for_each(|object| lab.put(cache, object).unwrap());
-    let slabs = lab.figures(cache)[2];
-    let held = u64::from(spare(&lab, cache)) + 1;
-    assert!(partial(&lab, cache).len() as u64 + held == slabs && slabs < 32, "{slabs} slabs, {held} with the CPU");
+    // Twice 14 slabs became spare, of which the node took five; three are spare now, and the CPU takes from one.
+    assert_eq!((partial(&lab, cache).len(), spare(&lab, cache), lab.figures(cache)[2]), (5, 3, 9));
     assert_eq!(lab.shrink(cache), 0);
+}
+
+#[test]
+fn a_listed_slab_that_becomes_empty_goes_while_there_are_five() {
+    let machine = board();
+    let lab = Lab::new(&machine);
+    let cache = lab.make("mine", 512, CacheFlags::empty());
+    let objects: Vec<_> = (0..8 * 8).map(|_| lab.get(cache)).collect();
+    let (rest, last): (Vec<_>, Vec<_>) = objects.iter().enumerate().partition(|(n, _)| n % 8 > 0);
+    rest.iter().for_each(|(_, object)| lab.put(cache, **object).unwrap());
+    assert_eq!((lab.shrink(cache), partial(&lab, cache).len()), (8, 8));
+    last.iter().for_each(|(_, object)| lab.put(cache, **object).unwrap());
+    assert_eq!((partial(&lab, cache).len(), lab.figures(cache)), (4, [0, 32, 4]));
 }
 
 #[test]
@@ -71,11 +83,11 @@ fn shrinking_puts_the_fullest_slabs_first() {
     let lab = Lab::new(&machine);
     let cache = lab.make("mine", 512, CacheFlags::empty());
     let objects: Vec<_> = (0..4 * 8).map(|_| lab.get(cache)).collect();
-    for (slab, free) in [(0, 5), (1, 2), (2, 8), (3, 1)] {
+    for (slab, free) in [(0, 2), (1, 5), (2, 8), (3, 1)] {
         objects[slab * 8..][..free].iter().for_each(|object| lab.put(cache, *object).unwrap());
     }
     assert_eq!(lab.shrink(cache), 3);
-    assert_eq!(partial(&lab, cache), [3, 1, 0].map(|slab| objects[slab * 8].pfn().0));
+    assert_eq!(partial(&lab, cache), [3, 0, 1].map(|slab| objects[slab * 8].pfn().0));
     assert_eq!(lab.get(cache), objects[24]);
 }
 
@@ -141,6 +153,44 @@ fn a_request_for_a_node_is_served_from_there() {
     assert_eq!(slabs, [1, 1]);
     objects.iter().for_each(|object| lab.put(cache, *object).unwrap());
     assert_eq!(lab.shrink(cache), 0);
+}
+
+/// An object of `cache` in memory of `node`, for CPU `cpu`.
+fn get_on(lab: &Lab<'_>, cache: &KmemCache, cpu: usize, node: u8) -> PhysAddr {
+    lab.memory.env.cpu().set_cpu(cpu);
+    kmem_cache_alloc_node(&lab.memory, &lab.current(), cache, Gfp::GFP_KERNEL, Some(NodeId(node))).unwrap()
+}
+
+/// CPUs 0 and 2 are of node 0. Each gives up its slab there for one of node 1.
+#[test]
+fn a_slab_that_a_cpu_gives_up_is_taken_first_unless_others_freed_of_it() {
+    for freed_by_others in [false, true] {
+        let machine = crate::mm::testing::board_2_nodes("");
+        let lab = Lab::new(&machine);
+        let cache = lab.make("mine", 512, CacheFlags::empty());
+        let (one, _, other) = (get_on(&lab, cache, 0, 0), get_on(&lab, cache, 2, 0), get_on(&lab, cache, 2, 0));
+        assert_ne!(one.pfn(), other.pfn());
+        get_on(&lab, cache, 0, 1);
+        if freed_by_others {
+            lab.put(cache, other).unwrap();
+        }
+        get_on(&lab, cache, 2, 1);
+        let [front, back] = if freed_by_others { [one, other] } else { [other, one] };
+        assert_eq!(partial(&lab, cache), [front.pfn().0, back.pfn().0]);
+    }
+}
+
+#[test]
+fn another_node_gives_a_slab_when_it_has_more_than_five() {
+    for (slabs, giver) in [(5, NodeId(0)), (6, NodeId(1))] {
+        let machine = crate::mm::testing::board_2_nodes("");
+        let lab = Lab::new(&machine);
+        let cache = lab.make("mine", 512, CacheFlags::empty());
+        let objects: Vec<_> = (0..slabs * 8).map(|_| get_on(&lab, cache, 0, 1)).collect();
+        objects.iter().step_by(8).for_each(|object| lab.put(cache, *object).unwrap());
+        assert_eq!(lab.shrink(cache), slabs);
+        assert_eq!(lab.memory.zone_of(lab.get(cache).pfn()).unwrap().node, giver, "{slabs} slabs on node 1");
+    }
 }
 
 #[test]
