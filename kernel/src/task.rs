@@ -22,7 +22,7 @@ mod oom;
 mod placement;
 mod table;
 
-pub use current::{Context, Current};
+pub use current::{Context, Current, Undertaker};
 pub use flags::TaskFlags;
 pub use mm::{Mm, MmFlags, MmapWrite};
 pub use oom::{OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN, OomMarks};

@@ -14,6 +14,7 @@ use kernel::task::{Context, Current, TaskFlags, TaskTable};
 
 use crate::arg::{Arg, Arguments};
 use crate::cmd;
+use crate::estates::Beside;
 use crate::exec::Shell;
 use crate::lex::Args;
 use crate::machine::Machine;
@@ -137,12 +138,16 @@ impl<'a, M: Machine> Call<'_, 'a, M> {
     }
 
     /// Calls into the kernel, in the session's context. A softirq has no `PF_MEMALLOC` but what it sets itself.
-    pub fn kernel<R>(&mut self, f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'static>) -> R) -> R {
-        let (memory, current) = (self.shell.machine.memory(), self.current());
-        let own = if self.shell.session.memalloc { TaskFlags::PF_MEMALLOC } else { TaskFlags::empty() };
-        let handler = |current: Current<'static>| f(memory, &current.with(own));
+    pub fn kernel<R>(&mut self, f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'_>) -> R) -> R {
+        let current = self.current();
+        let Shell { machine, session, .. } = &mut *self.shell;
+        let (memory, estates) = (machine.memory(), &session.estates);
+        let beside = Beside { memory, estates };
+        let current = current.beside(&beside);
+        let own = if session.memalloc { TaskFlags::PF_MEMALLOC } else { TaskFlags::empty() };
+        let handler = |current: Current<'_>| f(memory, &current.with(own));
         let (mut handler, mut result) = (Some(handler), None);
-        self.shell.machine.in_context(current.context(), &mut || {
+        machine.in_context(current.context(), &mut || {
             let Some(handler) = handler.take() else { return };
             result = Some(match current.context() {
                 Context::SoftIrq => current.serve_softirq(handler),
@@ -160,7 +165,7 @@ impl<'a, M: Machine> Call<'_, 'a, M> {
     /// [`Call::kernel`] for work on pages of files and tasks. If ^C ended it, ^C is spent.
     pub fn pages<R>(
         &mut self,
-        f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'static>, &'static Users<'static>) -> Result<R, PcError>,
+        f: impl FnOnce(&'static Memory<'static, M::Env>, &Current<'_>, &'static Users<'static>) -> Result<R, PcError>,
     ) -> Result<R, Trouble<'static>> {
         let users = self.users();
         let result = self.kernel(|memory, current| f(memory, current, users)).map_err(Trouble::from);

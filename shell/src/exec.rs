@@ -51,7 +51,10 @@ impl<M: Machine> Shell<M> {
     /// A shell that has said nothing yet.
     pub fn new(machine: M) -> Shell<M> {
         let counters = Snapshot::take(machine.memory()).unwrap_or_default();
-        Shell::with_session(machine, Session { counters, ..Session::default() })
+        let session = Session { counters, ..Session::default() };
+        // The machine has just started: there is heap.
+        let _ = session.estates.join(&session.handles);
+        Shell::with_session(machine, session)
     }
 
     /// A shell that goes on from `session`.
@@ -207,6 +210,9 @@ impl<M: Machine> Shell<M> {
             self.settle();
         }
         if self.session.depth == 0 {
+            if !self.session.in_job {
+                self.session.handles.act_as(0);
+            }
             self.bury();
         }
         status
@@ -230,6 +236,7 @@ impl<M: Machine> Shell<M> {
             return Err(Trouble::Usage("only echo writes to a file"));
         }
         self.machine.act_as(self.acting_task());
+        self.session.handles.act_as(self.acting_task().pid());
         (command.run)(&mut Call { shell: self, args, redirection })
     }
 

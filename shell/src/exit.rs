@@ -2,30 +2,21 @@
 //!
 //! A task that was killed, by a person or by the OOM killer, has no code of its own that could notice. The shell does it
 //! for the task, after each command and before each prompt ([`Shell::bury`]); a job that acts as the task is called off,
-//! and comes to its end, first. Linux: `do_exit`; what a task maps is the kernel crate's part, `oom_kill::exit_task`.
+//! and comes to its end, first. When memory runs out again before that, `estates.rs` has ended the task already, and here
+//! it is told. Linux: `do_exit`; what a task maps is the kernel crate's part, `oom_kill::exit_task`.
 //!
 //! Linux does more: it frees what a process has mapped, never what drivers and the kernel allocated on its behalf. A task
 //! is like that when `task leak` says so.
 
 use kernel::mm::memory::Env;
-use kernel::mm::{oom_kill, page_alloc};
+use kernel::mm::oom_kill;
 use kernel::task::{Current, Task, TaskFlags};
 
+use crate::estates::Estate;
 use crate::exec::Shell;
 use crate::handles::Held;
 use crate::jobs::Job;
 use crate::machine::Machine;
-
-/// What a task gave back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Estate {
-    /// Blocks, and their pages.
-    pub blocks: u64,
-    /// See `blocks`.
-    pub pages: u64,
-    /// Pages that it had mapped.
-    pub mapped: u64,
-}
 
 impl<M: Machine> Shell<M> {
     /// Ends every task that must die and does not run. The first one and kernel threads never die.
@@ -65,54 +56,46 @@ impl<M: Machine> Shell<M> {
         tasks.iter().find(|task| task.is_dying() && may_die(task) && !runs(task))
     }
 
-    /// Ends `task`, as which nothing runs: it leaves nothing but, if it is leaky, its blocks.
+    /// Ends `task`, as which nothing runs: it leaves nothing but, if it is leaky, its blocks. It may have ended before,
+    /// while a command ran.
     pub fn end_task(&mut self, task: &'static Task) -> Estate {
         let (memory, pid) = (self.machine.memory(), task.pid());
         let current = Current::new(task);
-        let mut estate = Estate { mapped: task.mm.rss(), ..Estate::default() };
+        // Somebody may be ending it now; ^C does not keep it alive.
+        let lock = oom_kill::wait_for_lock(memory, &current);
+        let before = self.session.estates.take_untold(pid);
+        let mapped = before.mapped + task.mm.rss();
         oom_kill::exit_task(memory, &current, task);
-        if self.session.is_leaky(pid) {
+        drop(lock);
+        let freed = if self.session.estates.is_leaky(pid) {
             self.session.handles.disown(pid);
-            self.session.set_leaky(pid, false);
+            self.session.estates.set_leaky(pid, false);
+            Estate::default()
         } else {
-            self.free_blocks(&current, &mut estate, |held| held.pid == pid);
-        }
+            self.free_blocks(&current, |held| held.pid == pid)
+        };
         self.session.scopes.forget(task);
         // Fails for the first task only, which never comes here.
         let _ = memory.env.tasks().remove(task);
         if self.session.pid == pid {
             self.session.pid = 0;
         }
-        estate
+        Estate { blocks: before.blocks + freed.blocks, pages: before.pages + freed.pages, mapped }
     }
 
     /// Frees what jobs have left of tasks that have died meanwhile: those that they acted as for a while, by `task run`.
     pub fn free_orphans(&mut self) {
         let (current, tasks) = (self.current(), self.machine.memory().env.tasks());
-        let mut estate = Estate::default();
-        self.free_blocks(&current, &mut estate, |held| held.pid != 0 && tasks.by_pid(held.pid).is_none());
+        let estate = self.free_blocks(&current, |held| held.pid != 0 && tasks.by_pid(held.pid).is_none());
         if estate.blocks > 0 {
             self.say(format_args!("freed {} blocks of tasks that died, {} pages\n", estate.blocks, estate.pages));
         }
     }
 
-    /// Frees the blocks for which `is_left` holds.
-    fn free_blocks(&mut self, current: &Current<'_>, estate: &mut Estate, is_left: impl Fn(&Held) -> bool) {
-        let mut next = 1;
-        while let Some((number, held)) = self.session.handles.next_from(next) {
-            next = number.saturating_add(1);
-            if !is_left(&held) {
-                continue;
-            }
-            self.session.handles.take(number);
-            match page_alloc::free_pages(self.machine.memory(), current, held.pfn, held.order.get()) {
-                Ok(_) => {
-                    estate.blocks += 1;
-                    estate.pages += held.order.nr_pages();
-                }
-                Err(error) => self.say(format_args!("#{number}: {error}\n")),
-            }
-        }
+    /// Frees the shell's blocks for which `is_left` holds.
+    fn free_blocks(&mut self, current: &Current<'_>, is_left: impl Fn(&Held) -> bool) -> Estate {
+        let (memory, blocks) = (self.machine.memory(), self.session.handles.clone());
+        blocks.free(memory, current, is_left, |number, error| self.say(format_args!("#{number}: {error}\n")))
     }
 }
 

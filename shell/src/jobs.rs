@@ -12,7 +12,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use kernel::mm::memory::{Env, Memory};
@@ -20,8 +19,9 @@ use kernel::sched::{HZ, Scheduler, ThreadId, WaitQueue};
 use kernel::sync::{Class, SpinLock};
 
 use crate::capture::Capture;
+use crate::estates::Blocks;
 use crate::exec::Shell;
-use crate::handles::{Handles, Moved};
+use crate::handles::{Moved, NoRoom};
 use crate::machine::Machine;
 use crate::session::Session;
 use crate::status::{Status, Trouble};
@@ -37,7 +37,7 @@ pub fn job_name(number: u8) -> &'static str {
 }
 
 /// Room in the heap without which no job is started: for what its thread is handed.
-const START_BYTES: usize = 1024;
+const START_BYTES: usize = 4096;
 /// Output of a job that is kept; what is behind it is counted only.
 const OUTPUT_BYTES: usize = 16 << 10;
 /// Ticks that jobs get after each command of the shell, if they want them.
@@ -47,7 +47,7 @@ pub const TICKS_OF_JOBS: u64 = HZ / 10;
 #[derive(Debug, Default)]
 struct Left {
     output: Capture,
-    handles: Handles,
+    handles: Blocks,
 }
 
 /// What a job and the shell that started it share.
@@ -149,6 +149,8 @@ impl<M: Machine> Shell<M> {
         Vec::<u8>::new().try_reserve_exact(START_BYTES).map_err(|_| Trouble::OutOfHeap)?;
         let shared = Arc::new(shared);
         let (task, session, its) = (self.acting_task(), self.session.for_job(), shared.clone());
+        self.session.estates.join(&session.handles).map_err(|NoRoom| Trouble::OutOfHeap)?;
+        session.handles.act_as(task.pid());
         let thread = self.machine.spawn(task, Box::new(move |machine| run(machine, session, &its)));
         let thread = thread.ok_or(Trouble::Refused("the machine has no stack left for another thread"))?;
         self.session.jobs.push(Job { number, pid: task.pid(), thread, shared, told: None });
@@ -164,12 +166,12 @@ impl<M: Machine> Shell<M> {
                 continue;
             }
             let mut job = self.session.jobs.remove(place);
-            let mut left = job.told.take().unwrap_or_else(|| {
+            let left = job.told.take().unwrap_or_else(|| {
                 let left = job.take_left(self.machine.memory());
                 self.tell(&job, &left.output);
                 left
             });
-            if !self.take_over(job.number, &mut left.handles) {
+            if !self.take_over(job.number, &left.handles) {
                 job.told = Some(Left { output: Capture::default(), ..left });
                 self.session.jobs.insert(place, job);
                 place += 1;
@@ -195,7 +197,7 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Gives the blocks of job `number` handles of the shell; whether there was room for all.
-    fn take_over(&mut self, number: u8, handles: &mut Handles) -> bool {
+    fn take_over(&mut self, number: u8, handles: &Blocks) -> bool {
         let (moved, room) = self.session.handles.absorb(handles);
         if let Some(Moved { old, new }) = moved.filter(|moved| moved.old != moved.new) {
             self.say(format_args!("[{number}] #{}..#{} are #{}..#{} now\n", old.0, old.1, new.0, new.1));
@@ -220,7 +222,8 @@ fn run<M: Machine>(machine: M, session: Session, shared: &Shared) {
         status => status,
     };
     let output = shell.capture.take().unwrap_or_default();
-    let left = Left { output, handles: mem::take(&mut shell.session.handles) };
+    let left = Left { output, handles: shell.session.handles.clone() };
+    left.handles.act_as(0);
     shared.status.store(status.0, SeqCst);
     drop(shell);
     let pin = memory.pin();

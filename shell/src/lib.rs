@@ -12,7 +12,7 @@
 //!   call   cmd/      what each command does, over kernel; paths finds the files, status says how it ended
 //!   #7     session   what lasts from command to command: handles are blocks, areas vmalloc's, objects those of slabs
 //!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text, expect compares it
-//!   &      jobs      lists that run in the background; exit ends tasks that were killed
+//!   &      jobs      lists that run in the background; exit and estates end tasks that were killed
 //! ```
 //!
 //! The heap is the image's own and may be empty: room is asked for before it is needed (`try_reserve`), and a command
@@ -29,6 +29,7 @@ pub mod capture;
 pub mod cmd;
 pub mod command;
 pub mod complete;
+pub mod estates;
 pub mod exec;
 mod exit;
 pub mod expect;

@@ -11,6 +11,7 @@ use kernel::task::{Context, Scope, Task, TaskFlags};
 use crate::areas::Areas;
 use crate::cmd::mempool::Pool;
 use crate::cmd::vmstat::Snapshot;
+use crate::estates::{Blocks, Estates};
 use crate::handles::{Handles, NoRoom};
 use crate::jobs::Job;
 use crate::objects::{Objects, Origin};
@@ -20,7 +21,9 @@ use crate::status::Status;
 #[derive(Default)]
 pub struct Session {
     /// The blocks that it holds.
-    pub handles: Handles,
+    pub handles: Blocks,
+    /// What is known of everybody's blocks.
+    pub estates: Estates,
     /// The objects that it has from slabs and pools.
     pub objects: Objects,
     /// The areas that it has from vmalloc.
@@ -39,8 +42,6 @@ pub struct Session {
     pub memalloc: bool,
     /// The scopes that tasks are in.
     pub scopes: Scopes,
-    /// Tasks that keep their blocks when they end: a bit for each number below 64, bit 0 for 64.
-    pub leaky: u64,
     /// What runs in the background.
     pub jobs: Vec<Job>,
     /// Whether this is a job itself.
@@ -60,8 +61,9 @@ pub struct Session {
 impl Session {
     /// Where a job begins that is started now. Blocks that it allocates have numbers that are free now.
     pub fn for_job(&self) -> Session {
-        let Session { pid, leaky, .. } = *self;
-        Session { handles: Handles::behind(self.handles.last()), pid, leaky, in_job: true, ..Session::default() }
+        let (pid, estates) = (self.pid, self.estates.clone());
+        let handles = Blocks::new(Handles::behind(self.handles.last()));
+        Session { handles, estates, pid, in_job: true, ..Session::default() }
     }
 
     /// Makes sure that [`Session::next_number`] has one to give.
@@ -82,17 +84,6 @@ impl Session {
             Origin::Pool(_) => "mempool free",
         });
         object.or_else(|| self.areas.get(number).map(|_| "vfree"))
-    }
-
-    /// Whether task `pid` keeps its blocks when it ends.
-    pub const fn is_leaky(&self, pid: u16) -> bool {
-        self.leaky & 1 << (pid % 64) != 0
-    }
-
-    /// Sets what [`Session::is_leaky`] returns.
-    pub const fn set_leaky(&mut self, pid: u16, leaky: bool) {
-        let bit = 1 << (pid % 64);
-        self.leaky = if leaky { self.leaky | bit } else { self.leaky & !bit };
     }
 }
 

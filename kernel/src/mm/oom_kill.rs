@@ -292,8 +292,8 @@ pub fn oom_killer_disable<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>,
     disabled
 }
 
-/// Waits until nobody else kills; `None` when the caller's work is called off.
-fn wait_for_lock<'m, E: Env>(memory: &'m Memory<'_, E>, current: &Current<'_>) -> Option<OomLock<'m>> {
+/// Waits until nobody else kills; `None` when the caller's work is called off. Linux: `mutex_lock(&oom_lock)`.
+pub fn wait_for_lock<'m, E: Env>(memory: &'m Memory<'_, E>, current: &Current<'_>) -> Option<OomLock<'m>> {
     loop {
         match memory.oom.try_lock() {
             Some(lock) => return Some(lock),

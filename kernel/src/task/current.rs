@@ -1,4 +1,4 @@
-//! Who acts, and in what context: [`Current`] and [`Context`].
+//! Who acts, and in what context: [`Current`] and [`Context`]; and who ends tasks beside it, [`Undertaker`].
 //!
 //! `current` is passed to everything that Linux would ask `current` or `preempt_count` for, so that a test, or the shell,
 //! can act as any task in any context. Linux: `include/linux/preempt.h`, `current`. Linux does more: contexts nest.
@@ -69,6 +69,15 @@ impl Context {
     }
 }
 
+/// Ends tasks that were told to die and that no thread acts as, when their memory is needed: they have no code of their own
+/// that could notice.
+///
+/// Linux does without: each task is a thread, and notices when it runs next.
+pub trait Undertaker: Sync {
+    /// Ends them all, on behalf of `current`, which may sleep; whether there was any.
+    fn end_dying(&self, current: &Current<'_>) -> bool;
+}
+
 /// Who acts, where, and in what context. Linux: `current`.
 #[derive(Clone, Copy)]
 pub struct Current<'t> {
@@ -80,13 +89,14 @@ pub struct Current<'t> {
     own: TaskFlags,
     /// Flags of the task that are not for what acts.
     hidden: TaskFlags,
+    undertaker: Option<&'t dyn Undertaker>,
 }
 
 impl<'t> Current<'t> {
     /// `task` itself.
     pub const fn new(task: &'t Task) -> Current<'t> {
         let none = TaskFlags::empty();
-        Current { task, context: Context::Task, forbidden: Gfp::empty(), own: none, hidden: none }
+        Current { task, context: Context::Task, forbidden: Gfp::empty(), own: none, hidden: none, undertaker: None }
     }
 
     /// The same in a scope in which it has `flags`, too: they are this thread's alone, and scopes nest as borrows do.
@@ -94,6 +104,17 @@ impl<'t> Current<'t> {
     #[must_use]
     pub const fn with(self, flags: TaskFlags) -> Current<'t> {
         Current { own: self.own.union(flags), ..self }
+    }
+
+    /// The same where `undertaker` sees to tasks that no thread acts as.
+    #[must_use]
+    pub const fn beside(self, undertaker: &'t dyn Undertaker) -> Current<'t> {
+        Current { undertaker: Some(undertaker), ..self }
+    }
+
+    /// Lets tasks end that were told to die and that no thread acts as; whether there was any. The caller may sleep.
+    pub fn let_dying_end(&self) -> bool {
+        self.undertaker.is_some_and(|undertaker| undertaker.end_dying(self))
     }
 
     /// The same task in another context.

@@ -124,7 +124,7 @@ fn one_page(pfn: Pfn) -> PfnRange {
 }
 
 /// What maps a page, or undoes that.
-type Act<E, R> = fn(&Memory<'static, E>, &kernel::task::Current<'static>, Pfn) -> Result<R, KmapError>;
+type Act<E, R> = fn(&Memory<'static, E>, &kernel::task::Current<'_>, Pfn) -> Result<R, KmapError>;
 
 /// Calls `act` with one page after the other, until one is refused: how many were not, and the last answer.
 fn for_pages<M: Machine, R>(

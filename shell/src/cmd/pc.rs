@@ -237,7 +237,7 @@ fn first_place<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<Place, Trouble<
 /// What a row does to a page.
 type Act<M, R> = fn(
     &'static Memory<'static, <M as Machine>::Env>,
-    &Current<'static>,
+    &Current<'_>,
     &'static Users<'static>,
     Place,
 ) -> Result<R, PcError>;

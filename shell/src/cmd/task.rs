@@ -170,7 +170,7 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     };
     task.bind_cpu(cpu);
     call.shell.session.scopes.forget(task);
-    call.shell.session.set_leaky(task.pid(), false);
+    call.shell.session.estates.set_leaky(task.pid(), false);
     if let Err(error) = task.set_oom_score_adj(adj) {
         return refuse(call, error);
     }
@@ -249,7 +249,7 @@ fn pages_held<M: Machine>(call: &mut Call<'_, '_, M>) -> Result<[u64; MAX_TASKS 
 fn run_leak<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let task = find(call, call.args.must(0))?;
     let leaky = value::one_of("switch", call.args.must(1), [("on", true), ("off", false)].into_iter())?;
-    call.shell.session.set_leaky(task.pid(), leaky);
+    call.shell.session.estates.set_leaky(task.pid(), leaky);
     Ok(Status::DONE)
 }
 
@@ -270,7 +270,7 @@ fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     end_jobs_of(call, pid)?;
     let mut freed = Freed::default();
     let mut status = Status::DONE;
-    if !call.shell.session.is_leaky(pid) {
+    if !call.shell.session.estates.is_leaky(pid) {
         // Stopped half-way, the task lives on with what it still holds.
         status = free_matching(call, |held| held.pid == pid, &mut freed)?;
     }

@@ -25,6 +25,11 @@ impl<E: Env> SlowPath<'_, '_, '_, '_, E> {
             sleep::schedule_timeout(self.memory, self.current, 1);
             return Ok(());
         };
+        // Victims that cannot run leave now, before the reaper's word counts, after which they are not waited for.
+        if self.current.let_dying_end() {
+            self.progress = true;
+            return Ok(());
+        }
         self.last_try()?;
         if let Some(reason) = self.exclusion() {
             self.excluded(reason);
