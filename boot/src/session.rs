@@ -17,7 +17,7 @@ use kernel::addr::PAGE_SIZE;
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::interrupts::Interrupts;
-use kernel::sched::{CpuTime, Scheduler, ThreadId, ThreadInfo};
+use kernel::sched::{CpuTime, Resched, Scheduler, ThreadId, ThreadInfo};
 use kernel::task::{Context, Task};
 use shell::exec::Shell;
 use shell::machine::Body;
@@ -83,13 +83,13 @@ impl shell::machine::Machine for Desk {
             lockup::touch();
             return console::take_interrupt();
         };
-        Threads.cond_resched();
+        Threads.cond_resched(Resched::Tick);
         Threads.interrupted() || task.is_dying()
     }
 
     fn settle(&mut self, ticks: Option<u64>) {
         match self.job {
-            Some(_) => Threads.cond_resched(),
+            Some(_) => Threads.cond_resched(Resched::Tick),
             None => thread::settle(ticks),
         }
     }
@@ -182,7 +182,7 @@ pub fn run(handover: &Handover) -> ! {
                 let Ok(_) = In.read(&mut byte);
                 shell.feed(byte[0]);
                 // Bytes may come as fast as they are read, for long.
-                Threads.cond_resched();
+                Threads.cond_resched(Resched::Tick);
             }
             Wake::Broken => shell.redraw(),
         }

@@ -20,7 +20,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use kernel::mmzone::NR_CPUS;
-use kernel::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
+use kernel::sched::{CpuTime, JIFFY_NS, MAX_THREADS, Resched, RunQueue, Scheduler, ThreadId, ThreadInfo};
 use kernel::sync::Class;
 use kernel::task::{Comm, Current, Task, TaskTable};
 
@@ -342,9 +342,9 @@ impl Scheduler for Threads {
         cpu::this_cpu().need_resched()
     }
 
-    fn cond_resched(&self) {
+    fn cond_resched(&self, resched: Resched) {
         lockup::touch();
-        if self.need_resched() {
+        if resched.takes(|| self.need_resched()) {
             yield_now();
         }
     }

@@ -7,6 +7,7 @@
 //! between its own threads, so both take turns in the same order. [`CpuTime`] and [`ThreadInfo`] tell what came of it.
 //!
 //! Threads take turns only when one waits, or offers its CPU after the tick asked for it: arm64's default, PREEMPT_NONE.
+//! A person who wants more turns, or fewer, chooses another [`Resched`].
 //! A thread is not a task: the shell's thread acts as whichever task its user chose. Linux: `kernel/sched/core.c`,
 //! `kernel/sched/wait.c`.
 //!
@@ -18,7 +19,7 @@ mod times;
 pub use queue::RunQueue;
 pub use times::{CpuTime, ThreadInfo, ThreadState};
 
-use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Ticks of a second. Linux: `HZ`.
 pub const HZ: u64 = 250;
@@ -42,6 +43,57 @@ impl ThreadId {
     /// The thread as a bit of a set.
     pub const fn bit(self) -> u64 {
         1 << self.0
+    }
+}
+
+/// When a thread that offers its CPU gives it away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Resched {
+    /// If the tick asked for it, as in Linux.
+    #[default]
+    Tick,
+    /// Whenever another thread is ready: the most turns that there can be.
+    Always,
+    /// Not at all: a thread runs until it sleeps, as if nobody had written `cond_resched`.
+    Never,
+}
+
+impl Resched {
+    /// Every choice, by its number.
+    pub const ALL: [Resched; 3] = [Resched::Tick, Resched::Always, Resched::Never];
+
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Resched::Tick => "tick",
+            Resched::Always => "always",
+            Resched::Never => "never",
+        }
+    }
+
+    /// Whether an offer is taken, if anybody is there to take it; `need` is [`Scheduler::need_resched`].
+    pub fn takes(self, need: impl FnOnce() -> bool) -> bool {
+        match self {
+            Resched::Tick => need(),
+            Resched::Always => true,
+            Resched::Never => false,
+        }
+    }
+}
+
+/// The choice for a machine, which a person may change while it runs.
+#[derive(Debug, Default)]
+pub struct ReschedKnob(AtomicU8);
+
+impl ReschedKnob {
+    /// The choice.
+    pub fn get(&self) -> Resched {
+        Resched::ALL.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or_default()
+    }
+
+    /// Changes it, for offers from now on.
+    pub fn set(&self, resched: Resched) {
+        self.0.store(resched as u8, Relaxed);
     }
 }
 
@@ -69,8 +121,8 @@ pub trait Scheduler {
     /// Whether the tick asked the caller to let others run.
     fn need_resched(&self) -> bool;
 
-    /// Lets others run if the tick asked for it. Linux: `cond_resched`.
-    fn cond_resched(&self);
+    /// Offers the CPU to others, who get it when `resched` says so. Linux: `cond_resched`.
+    fn cond_resched(&self, resched: Resched);
 
     /// Whether the caller's work was called off: ^C at the console, or `kill` of a background job. A thread that sleeps
     /// in [`WaitQueue::wait`] is woken by it.

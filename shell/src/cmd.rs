@@ -38,6 +38,7 @@ mod pc;
 mod policy;
 mod ps;
 mod reclaim;
+mod resched;
 mod script;
 mod stress;
 pub mod task;
@@ -87,7 +88,7 @@ table! {
     trace::on, trace::off, trace::show, trace::clear,
     vmstat::vmstat, vmstat::diff,
     levels::showmem, levels::thresholds, levels::fragindex,
-    time::tick, time::sleep,
+    time::tick, time::sleep, resched::resched,
     files::cat, files::ls, files::echo, files::sysctl,
     kmalloc::kmalloc, kmalloc::kzalloc, kmalloc::krealloc, kmalloc::kfree,
     cache::new, cache::list, cache::alloc, cache::free, cache::shrink, cache::destroy,

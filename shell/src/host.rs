@@ -12,7 +12,7 @@ use kernel::host::{self, HostEnv};
 use kernel::memblock::Resource;
 use kernel::mm::memory::Memory;
 use kernel::proc::iomem;
-use kernel::sched::{CpuTime, Scheduler, ThreadId, ThreadInfo};
+use kernel::sched::{CpuTime, Resched, Scheduler, ThreadId, ThreadInfo};
 use kernel::task::{Context, Task};
 
 use crate::exec::Shell;
@@ -102,9 +102,11 @@ impl HostMachine {
         let dmesg = Dmesg::start();
         let board: &'static host::HostMachine = Box::leak(Box::new(host::HostMachine::new(args, banks, reserved)));
         let memory: &'static Memory<'static, HostEnv> = Box::leak(Box::new(board.memory()));
+        let threads = Threads::start(memory, &dmesg);
+        memory.env.threads().begin_command();
         HostMachine {
             memory,
-            threads: Threads::start(memory, &dmesg),
+            threads,
             console: HostConsole::new(dmesg),
             resources: Box::leak(iomem::ram(board.memblock(), &[]).collect()),
             cmdline: Box::leak(Box::from(args)),
@@ -209,11 +211,12 @@ impl Machine for HostMachine {
     fn interrupted(&mut self) -> bool {
         let threads = self.memory.env.threads();
         if let Some(task) = self.job {
-            threads.cond_resched();
+            threads.cond_resched(Resched::Tick);
             return threads.interrupted() || task.is_dying();
         }
         if threads.interrupted() {
             threads.set_interrupted(false);
+            threads.begin_command();
             return true;
         }
         let pressed = self.interrupt_in == Some(0);
@@ -224,8 +227,11 @@ impl Machine for HostMachine {
     fn settle(&mut self, ticks: Option<u64>) {
         let threads = self.memory.env.threads();
         match self.job {
-            Some(_) => threads.cond_resched(),
-            None => threads.settle_for(ticks),
+            Some(_) => threads.cond_resched(Resched::Tick),
+            None => {
+                threads.settle_for(ticks);
+                threads.begin_command();
+            }
         }
     }
 

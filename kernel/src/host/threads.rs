@@ -3,17 +3,23 @@
 //! Each is a thread of the program, but only the one that holds the baton runs; it passes it on where a thread of the
 //! image would switch stacks. Time is virtual: it moves when somebody reads the clock, by a little at every offer to let
 //! others run, and to the next deadline when everybody sleeps. So the same program takes the same course every time.
+//!
+//! A host has no keyboard. So a shell's wait that would never end is called off, as ^C would do on a board: see
+//! [`HostThreads::begin_command`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use crate::sched::{CpuTime, JIFFY_NS, MAX_THREADS, RunQueue, Scheduler, ThreadId, ThreadInfo};
+use crate::sched::{CpuTime, HZ, JIFFY_NS, MAX_THREADS, Resched, RunQueue, Scheduler, ThreadId, ThreadInfo};
 
 /// Nanoseconds that an offer to let others run takes.
 const OFFER_NS: u64 = 10_000;
 /// Turns within one moment after which a tick passes: threads that do nothing but wake each other take time, too.
 const TURNS_OF_A_MOMENT: u32 = 200;
+/// How long a command of the shell may take before it is called off when it sleeps: longer than any `sleep` that it
+/// takes. Daemons that look around every few seconds would keep time going for ever.
+const PATIENCE_NS: u64 = 2 * 3600 * HZ * JIFFY_NS;
 
 /// Threads that share one virtual CPU.
 pub struct HostThreads {
@@ -36,6 +42,23 @@ struct State {
     turns: (u64, u32),
     /// A thread panicked; everybody else gives up too.
     broken: bool,
+    /// The command that the program's own thread runs, if that is a shell.
+    command: Option<Command>,
+}
+
+/// What is known about a command of the shell.
+#[derive(Clone, Copy)]
+struct Command {
+    /// When it began.
+    since: u64,
+    /// It was called off, for it waited for what would never happen. That is done once.
+    called_off: bool,
+}
+
+impl State {
+    fn is_called_off(&self) -> bool {
+        self.command.is_some_and(|command| command.called_off)
+    }
 }
 
 impl Default for HostThreads {
@@ -47,6 +70,7 @@ impl Default for HostThreads {
                 since: 0,
                 turns: (0, 0),
                 broken: false,
+                command: None,
             }),
             turns: [const { Condvar::new() }; MAX_THREADS],
             clock_ns: AtomicU64::new(0),
@@ -70,6 +94,13 @@ impl HostThreads {
         if interrupted {
             state.queue.wake(ThreadId::BOOT);
         }
+    }
+
+    /// Says that the program's own thread is a shell and begins a command now. If it sleeps and nobody is left who could
+    /// wake it, or two hours pass, it is interrupted: nobody else can press ^C here. Without a shell, everybody sleeping
+    /// for good is a panic.
+    pub fn begin_command(&self) {
+        self.lock().command = Some(Command { since: self.now(), called_off: false });
     }
 
     /// Starts a thread that runs `body` when its turn comes.
@@ -195,11 +226,26 @@ impl HostThreads {
                 Some(deadline) => {
                     state.queue.switched(0, None, self.now());
                     self.clock_ns.fetch_max(deadline, SeqCst);
+                    if state.command.is_some_and(|command| self.now() - command.since > PATIENCE_NS) {
+                        self.call_off_shell(state);
+                    }
                 }
                 // The program's own thread may have ended before its daemons did.
-                None => return,
+                None if !self.call_off_shell(state) => return,
+                None => {}
             }
         }
+    }
+
+    /// Interrupts the shell if it sleeps, and was not interrupted so before; whether it was now.
+    fn call_off_shell(&self, state: &mut State) -> bool {
+        let Some(command) = state.command.as_mut().filter(|command| !command.called_off) else { return false };
+        if !state.queue.wake(ThreadId::BOOT) {
+            return false;
+        }
+        command.called_off = true;
+        self.interrupted.store(true, SeqCst);
+        true
     }
 
     fn wait_for_turn<'s>(&'s self, mut state: MutexGuard<'s, State>, thread: ThreadId) -> MutexGuard<'s, State> {
@@ -246,14 +292,21 @@ impl Scheduler for HostThreads {
         let mut state = self.lock();
         let (thread, deadline) = (state.running, timeout.map(|ticks| self.now() + ticks * JIFFY_NS));
         if state.queue.block(thread, deadline) {
+            let before = state.is_called_off();
             assert!(
-                deadline.is_some() || state.queue.next_deadline(0).is_some() || state.queue.has_ready(0),
+                state.queue.next_deadline(0).is_some() || state.queue.has_ready(0) || self.call_off_shell(&mut state),
                 "everybody sleeps for good"
             );
             self.pass_on(&mut state);
             state = self.wait_for_turn(state, thread);
+            let is_now = thread == ThreadId::BOOT && !before && state.is_called_off();
+            drop(state);
+            if is_now {
+                log::warn!("the shell waits for what nobody here will ever do: called off, as by ^C");
+            }
+        } else {
+            drop(state);
         }
-        drop(state);
         deadline.map_or(0, |deadline| deadline.saturating_sub(self.now()) / JIFFY_NS)
     }
 
@@ -267,9 +320,9 @@ impl Scheduler for HostThreads {
         state.queue.has_ready(0) && self.now() / JIFFY_NS > state.since
     }
 
-    fn cond_resched(&self) {
+    fn cond_resched(&self, resched: Resched) {
         self.advance(OFFER_NS);
-        if self.need_resched() {
+        if resched.takes(|| self.need_resched()) {
             self.yield_now();
         }
     }
@@ -338,17 +391,23 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_taken_after_a_tick() {
+    fn an_offer_is_taken_after_a_tick_or_always_or_never() {
         let (threads, diary) = <(HostThreads, Diary)>::default();
         std::thread::scope(|scope| {
             threads.spawn(scope, || diary.note("other"));
-            threads.cond_resched();
+            threads.cond_resched(Resched::Tick);
             diary.note("first");
             threads.advance(JIFFY_NS);
-            threads.cond_resched();
+            threads.cond_resched(Resched::Never);
             diary.note("second");
+            threads.cond_resched(Resched::Tick);
+            diary.note("third");
+            threads.spawn(scope, || diary.note("another"));
+            threads.cond_resched(Resched::Always);
+            diary.note("fourth");
         });
-        assert_eq!(*diary.0.lock().unwrap(), ["first", "other", "second"]);
+        let expected = ["first", "second", "other", "third", "another", "fourth"];
+        assert_eq!(*diary.0.lock().unwrap(), expected);
     }
 
     #[test]
@@ -378,6 +437,33 @@ mod tests {
         let threads = HostThreads::default();
         threads.set_interrupted(true);
         assert_eq!(WaitQueue::new().wait(&threads, None, || false), Wait::Interrupted);
+    }
+
+    #[test]
+    fn a_shell_that_nobody_would_wake_is_called_off() {
+        let threads = HostThreads::default();
+        let wait = |timeout| WaitQueue::new().wait(&threads, timeout, || false);
+        threads.begin_command();
+        assert_eq!((wait(None), threads.jiffies()), (Wait::Interrupted, 0), "nobody ever runs again");
+        std::thread::scope(|scope| {
+            threads.spawn(scope, || {
+                while !threads.should_stop() {
+                    WaitQueue::new().wait(&threads, Some(1000), || threads.should_stop());
+                }
+            });
+            threads.set_interrupted(false);
+            threads.begin_command();
+            let start = threads.jiffies();
+            assert_eq!(wait(Some(3600 * HZ)), Wait::TimedOut, "it wakes up by itself");
+            assert_eq!((wait(None), (threads.jiffies() - start) / HZ / 3600), (Wait::Interrupted, 2));
+            threads.stop();
+        });
+    }
+
+    #[test]
+    #[should_panic = "everybody sleeps for good"]
+    fn a_program_that_is_no_shell_must_not_sleep_for_good() {
+        WaitQueue::new().wait(&HostThreads::default(), None, || false);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::addr::{Pfn, PfnRange, PhysAddr};
 use crate::gfp::{Gfp, ZoneTable};
 use crate::mmzone::{MAX_NR_ZONES, MAX_NUMNODES, NR_CPUS, NodeId, NodeMask, ZoneType};
 use crate::quirks::{Quirk, Quirks};
-use crate::sched::WaitQueue;
+use crate::sched::{ReschedKnob, WaitQueue};
 use crate::sync::{Class, LocalIrq, Pin, SpinLock};
 use crate::task::Current;
 use crate::trace::{Event, Stamp, Tracer};
@@ -124,6 +124,8 @@ pub struct Memory<'m, E> {
     /// Rounds of the slow path after which a request is called off; 0 for never. A person sets it to look at a request
     /// that would go round for ever; Linux has nothing like it.
     pub round_limit: AtomicU32,
+    /// When who offers the CPU gives it away.
+    pub resched: ReschedKnob,
 }
 
 impl<'m, E: Env> Memory<'m, E> {
@@ -170,6 +172,7 @@ impl<'m, E: Env> Memory<'m, E> {
             oom: OomState::default(),
             page_wait: WaitQueue::new(),
             round_limit: AtomicU32::new(0),
+            resched: ReschedKnob::default(),
         }
     }
 

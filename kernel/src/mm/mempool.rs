@@ -309,7 +309,7 @@ fn take<E: Env>(
         Source::Kmalloc(bytes) => slab::kmalloc(memory, current, bytes, gfp),
         Source::Pages(order) => page_alloc::alloc_pages(memory, current, gfp, order)
             .map(|pfn| pfn.addr())
-            .map_err(|_| NoObject::NoMemory(gfp)),
+            .map_err(|_| NoObject::NoBlock(order, gfp)),
     }
 }
 
@@ -453,7 +453,7 @@ mod tests {
         let lab = Lab::scenario(&machine, 330);
         lab.memory.oom.set_disabled(true);
         let failed = create(&lab.memory, &lab.current(), 4000, Source::Pages(0)).map(|_| ());
-        assert!(matches!(failed, Err(NoObject::NoMemory(_))), "{failed:?}");
+        assert!(matches!(failed, Err(NoObject::NoBlock(0, _))), "{failed:?}");
         lab.memory.slabs.iter().for_each(|cache| _ = slab::kmem_cache_shrink(&lab.memory, &lab.current(), cache));
         assert_eq!(lab.nr_free(), 330);
     }

@@ -11,6 +11,7 @@ use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::mmzone::MigrateType;
 use crate::task::Current;
+use crate::vmstat::NumaStat;
 
 /// Whose lists are used up first. Isolated pages are not free.
 const ORDER_OF_TYPES: [MigrateType; 5] =
@@ -25,11 +26,23 @@ pub fn take_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Z
     let page = memory.pages.at(index);
     buddy.counts.count(page.state().migratetype(), -1);
     page.set_state(page.state().to_allocated(PageFlags::empty(), current.task.pid()));
-    zone.pageset(pin.cpu()).count_alloc(1);
+    count_alloc(memory, pin.cpu(), zone);
     if memory.has(Hook::PageOwner) {
         memory.page_owners.set(index, current.task, Gfp::empty(), memory.env.now_ns());
     }
     Some(memory.pages.pfn(index))
+}
+
+/// Counts the page as one that was asked of this zone: it left it for a caller, and comes back by the common way, which
+/// counts `pgfree`. So what was allocated less what was freed stays what is in use, and `numa_hit` what was allocated.
+fn count_alloc<E: Env>(memory: &Memory<'_, E>, cpu: usize, zone: &Zone) {
+    let pageset = zone.pageset(cpu);
+    pageset.count_alloc(1);
+    if !memory.has(Hook::NumaStatOff) {
+        let local = zone.node == memory.cpu_node[cpu];
+        pageset.count_numa(NumaStat::NumaHit);
+        pageset.count_numa(if local { NumaStat::NumaLocal } else { NumaStat::NumaOther });
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +64,7 @@ mod tests {
         assert_eq!((pages.len(), zone.counts.free_pages()), (4096, 0));
         assert_eq!((memory.blocks.of(0).migratetype(), zone.boost()), (pageblock, 0));
         assert_eq!(memory.zone_event(ZoneEvent::Pgalloc, zone.index), 4096);
+        assert_eq!([NumaStat::NumaHit, NumaStat::NumaLocal].map(|stat| zone.numa(stat)), [4096; 2]);
         pages.iter().for_each(|&pfn| _ = page_alloc::free_page(&memory, &current, pfn).unwrap());
         assert_eq!(zone.counts.free_pages() + zone.pcp_pages(), 4096);
     }

@@ -51,6 +51,8 @@ pub use shrink::{kmem_cache_destroy, kmem_cache_shrink, kmem_cache_validate};
 pub enum NoObject {
     /// No slab could be had with this mask.
     NoMemory(Gfp),
+    /// No block of this order could be had with this mask, for what is no object of a slab.
+    NoBlock(u32, Gfp),
     /// Nobody can have so many bytes in a row.
     TooLarge(u64),
     /// The cache was destroyed, or never made.
@@ -61,6 +63,7 @@ impl fmt::Display for NoObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoObject::NoMemory(gfp) => write!(f, "no page for another slab, mode:{}", gfp.mode()),
+            NoObject::NoBlock(order, gfp) => write!(f, "no block of order {order}, mode:{}", gfp.mode()),
             NoObject::TooLarge(bytes) => write!(f, "at most 4 MiB come in a row, not {bytes} bytes"),
             NoObject::NoCache => f.write_str("there is no such cache"),
         }

@@ -68,10 +68,10 @@ pub fn wait_event<E: Env>(
     if may_sleep(memory, current) { queue.wait(memory.env.sched(), timeout, ready) } else { Wait::TimedOut }
 }
 
-/// Lets others run, if the tick asked for it.
+/// Lets others run, if the tick asked for it or [`Memory::resched`] says so.
 pub fn cond_resched<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>) {
     if !current.context().in_atomic() {
-        memory.env.sched().cond_resched();
+        memory.env.sched().cond_resched(memory.resched.get());
     }
 }
 

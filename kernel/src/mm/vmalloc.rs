@@ -18,7 +18,6 @@ use super::warn_alloc::warn_alloc;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::gfp::Gfp;
 use crate::mmzone::MAX_NUMNODES;
-use crate::sched::Scheduler;
 use crate::task::Current;
 
 mod area;
@@ -136,7 +135,7 @@ fn fill<E: Env>(
         pgtable::write_word(memory, area.pages.add(n * WORD), pfn.0);
         update(memory, record, |kept| kept.nr_pages = n + 1);
         if gfp.may_sleep() {
-            memory.env.sched().cond_resched();
+            sleep::cond_resched(memory, current);
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use kernel::sched::{Scheduler, ThreadId};
+use kernel::sched::{Resched, Scheduler, ThreadId};
 
 use crate::points::{self, me, step, wait, wake};
 use crate::world::CPUS;
@@ -114,7 +114,7 @@ impl Scheduler for Threads {
         false
     }
 
-    fn cond_resched(&self) {
+    fn cond_resched(&self, _: Resched) {
         step();
     }
 

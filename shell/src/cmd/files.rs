@@ -60,16 +60,16 @@ with /proc/PID/oom_score_adj, what the OOM killer adds to a task's score.",
     }
 }
 
-/// `sysctl [NAME[=VALUE]]`
+/// `sysctl [NAME[=VALUE]|-a]`
 pub const fn sysctl<M: Machine>() -> Command<M> {
     Command {
         name: "sysctl",
         summary: "list settings, or read or set one",
         help: "\
 vm. before the name may be left out. A value outside Linux's limits is refused
-and changes nothing.",
-        args: &[Arg::Maybe("NAME[=VALUE]", Kind::Sysctl), Arg::Flag("--json")],
-        examples: &["sysctl", "sysctl vm.min_free_kbytes=4096", "sysctl 'vm.lowmem_reserve_ratio=256 32 0'"],
+and changes nothing. -a, or no name: all settings that can be read.",
+        args: &[Arg::Maybe("NAME[=VALUE]", Kind::Sysctl), Arg::Flag("-a"), Arg::Flag("--json")],
+        examples: &["sysctl -a", "sysctl vm.min_free_kbytes=4096", "sysctl 'vm.lowmem_reserve_ratio=256 32 0'"],
         run: run_sysctl,
     }
 }
@@ -225,7 +225,8 @@ fn set_of_task<'a, M: Machine>(call: &mut Call<'_, 'a, M>, path: &'a str, file: 
 }
 
 fn run_sysctl<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let Some(word) = call.args.word(0) else {
+    let name = call.args.word(0).filter(|_| !call.args.flag("-a"));
+    let Some(word) = name else {
         SYSCTLS.iter().filter(|setting| setting.is_readable()).try_for_each(|setting| show(call, setting))?;
         return Ok(Status::DONE);
     };
@@ -356,6 +357,9 @@ mod tests {
             "write error: Invalid argument: watermark_scale_factor [..]",
         );
         check("echo 1 > /proc/vmstat; echo $?", "echo: write error: the file can only be read\n2");
+        let all = run(&mut shell(), "sysctl -a");
+        assert!(all.lines().count() > 20 && all.contains("\nvm.swappiness = 60\n"), "{all}");
+        assert_eq!(all, run(&mut shell(), "sysctl"));
         check("sysctl vm.min_free", "sysctl: no setting `min_free`");
         check("sysctl min_free_kbyte", "sysctl: no setting `min_free_kbyte`; did you mean `min_free_kbytes`?");
     }

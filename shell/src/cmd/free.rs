@@ -90,7 +90,8 @@ fn free_one<M: Machine>(
     freed: &mut Freed,
 ) -> Result<Status, Trouble<'static>> {
     call.check_interrupt()?;
-    let Some(held) = call.shell.session.handles.take(number) else { return Ok(Status::REFUSED) };
+    // A victim's may have been freed meanwhile.
+    let Some(held) = call.shell.session.handles.take(number) else { return Ok(Status::DONE) };
     match call.kernel(|memory, current| page_alloc::free_pages(memory, current, held.pfn, held.order.get())) {
         Ok(_) => {
             freed.blocks += 1;

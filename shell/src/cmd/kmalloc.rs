@@ -346,6 +346,9 @@ mod tests {
         );
         let output = run(&mut shell(), "kmalloc 0x400001; echo $?");
         assert!(output.contains("NULL: at most 4 MiB come in a row, not 4194305 bytes\n1\n"), "{output}");
+        let output = run(&mut shell(), "free to 0; kmalloc 4194304 GFP_NOWAIT|__GFP_NOWARN; echo $?");
+        let refusal = "NULL: no block of order 10, mode:0x400200(GFP_NOWAIT|__GFP_NOWARN)\n1\n";
+        assert!(output.ends_with(refusal), "{output}");
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub const fn kunmap<M: Machine>() -> Command<M> {
         name: "kunmap",
         summary: "undo one kmap of a page",
         help: "\
-Wakes those who wait for a slot, if it was the last one of its page.
+Wakes those who wait for a slot, if it was the last one of its page. all: each
+page of the block that is mapped, once; the others are refused and counted.
 Status 1 if nobody has the page mapped; Linux stops with a BUG then.
 By pfn 0x..., a page whose block was freed: that is how a leak is mended.
 Linux: kunmap.",
@@ -176,11 +177,28 @@ fn run_kunmap<'a, M: Machine>(call: &mut Call<'_, 'a, M>, act: Act<M::Env, ()>) 
     if !call.shell.machine.memory().span().contains(pages.start) {
         return Err(Trouble::Refused("the machine has no such page"));
     }
-    // What was mapped last goes first, as atomic slots want it.
-    match for_pages(call, (pages.start.0..pages.end.0).rev(), act)?.1 {
-        Some(Err(error)) => refuse_page(call, error),
-        Some(Ok(())) | None => Ok(Status::DONE),
+    if pages.nr_pages() > 1 {
+        return unmap_all(call, pages, act);
     }
+    match call.kernel(|memory, current| act(memory, current, pages.start)) {
+        Err(error) => refuse(call, error),
+        Ok(()) => Ok(Status::DONE),
+    }
+}
+
+/// Unmaps those pages of a block that are mapped; says how many, and why the others were not if there were any.
+fn unmap_all<'a, M: Machine>(call: &mut Call<'_, 'a, M>, pages: PfnRange, act: Act<M::Env, ()>) -> Outcome<'a> {
+    let (mut done, mut refused) = (0, None);
+    // What was mapped last goes first, as atomic slots want it.
+    for pfn in (pages.start.0..pages.end.0).rev() {
+        call.check_interrupt()?;
+        match call.kernel(|memory, current| act(memory, current, Pfn(pfn))) {
+            Ok(()) => done += 1,
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    writeln!(call, "unmapped {done} of {} pages", pages.nr_pages())?;
+    refused.map_or(Ok(Status::DONE), |error| refuse(call, error))
 }
 
 /// Whether the page is of a block that is in use.
@@ -281,7 +299,7 @@ mod tests {
                 "512 of 512 slots in use, unused ones emptied 0 times\n0 of this CPU's 20[..]\n\
                  [1] #2 order 0 pfn 0x[..] HighMem Unmovable\n[1] pfn 0x[..] at 0xf07fffe0[..]000\n\
                  [1] done: alloc GFP_HIGHUSER && kmap #2\n\
-                 pfn 0x[..] is not mapped by kmap; was it unmapped before?\n1",
+                 unmapped 511 of 512 pages\npfn 0x[..] is not mapped by kmap; was it unmapped before?\n1",
             ]
             .concat(),
         );
@@ -300,6 +318,30 @@ mod tests {
         assert!(output.starts_with("130\n") && output.contains("BUG: sleeping function called"), "{output}");
         let refusal = "\nall 512 slots of kmap are in use, and one cannot wait in this context\n1\n";
         assert!(output.contains("BUG: scheduling while atomic: sh/1/") && output.ends_with(refusal), "{output}");
+    }
+
+    #[test]
+    fn a_wait_that_nobody_would_end_is_called_off_on_a_host() {
+        let mut shell = shell();
+        let called_off = "[..] the shell waits for what nobody here will ever do: called off, as by ^C\n\
+                          interrupted while all 512 slots of kmap were in use, waiting for a kunmap\n130";
+        let mapped = "0x[..] pfn 0x[..] 1 user\n".repeat(512);
+        run(&mut shell, "alloc GFP_HIGHUSER -o 9; kmap #1 all; alloc GFP_HIGHUSER");
+        assert_prints(&run(&mut shell, "kmap #2\necho $?"), called_off);
+        // Not even the flusher runs by itself any more.
+        run(&mut shell, "sysctl vm.dirty_writeback_centisecs=0");
+        assert_prints(&run(&mut shell, "kmap #2\necho $?"), called_off);
+        let rest = "512 of 512 slots in use, unused ones emptied 0 times\n0 of[..]\npfn 0x[..]\n0";
+        assert_prints(&run(&mut shell, "kmap ls; kunmap #1 7; kmap #2; echo $?"), &[&mapped, rest].concat());
+    }
+
+    #[test]
+    fn pages_that_are_mapped_are_unmapped_past_those_that_are_not() {
+        check_high(
+            "alloc GFP_HIGHUSER -o 2; kmap #1 all; kunmap #1 2; kunmap #1 all; echo $?; kmap ls; kunmap #1 all",
+            "#1 [..]\nmapped 4 of 4 pages\nunmapped 3 of 4 pages\npfn 0x[..]2 is not mapped by kmap; [..]\n1\n\
+             0 of 512 slots[..]\n0 of[..]\nunmapped 0 of 4 pages\npfn 0x[..] is not mapped by kmap; [..]",
+        );
     }
 
     #[test]

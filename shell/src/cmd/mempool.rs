@@ -7,7 +7,7 @@ use core::fmt::{self, Write as _};
 
 use kernel::addr::MAX_ORDER;
 use kernel::mm::kmem_cache::{CacheName, KmemCache};
-use kernel::mm::mempool::{self, Mempool, Source};
+use kernel::mm::mempool::{self, Mempool, NoElement, Source};
 use kernel::proc::json::Quoted;
 
 use super::cache;
@@ -220,11 +220,18 @@ fn run_alloc<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let place = find(call, call.args.must(0))?;
     let (gfp, count) = (gfp_or_kernel(call, 1)?, count(call)?);
     let name = call.shell.session.pools[place].name;
-    with_pool(call, place, |call, pool| {
+    let mut is_interrupted = false;
+    let status = with_pool(call, place, |call, pool| {
         allocate(call, count, Origin::Pool(name), name, |call| {
-            call.kernel(|memory, current| mempool::alloc(memory, current, pool, gfp))
+            let element = call.kernel(|memory, current| mempool::alloc(memory, current, pool, gfp));
+            if element == Err(NoElement::Interrupted) {
+                // ^C that ended a wait is spent.
+                is_interrupted = call.shell.machine.interrupted();
+            }
+            element
         })
-    })
+    })?;
+    Ok(if is_interrupted { Status::INTERRUPTED } else { status })
 }
 
 fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -274,7 +281,7 @@ fn run_destroy<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{check, run, shell};
+    use crate::testing::{assert_prints, check, run, shell};
 
     #[test]
     fn a_pool_gives_what_it_set_aside_when_nothing_else_is_left() {
@@ -294,6 +301,18 @@ mod tests {
                 && output.ends_with("in use\n1\n"),
             "{output}"
         );
+    }
+
+    #[test]
+    fn a_wait_for_an_object_that_nobody_gives_back_is_called_off_on_a_host() {
+        let mut shell = shell();
+        run(&mut shell, "mempool new page 4 pages 0; free to 0 DMA32");
+        let output = run(&mut shell, "mempool alloc page GFP_NOIO -n 5\necho $?; mempool ls");
+        let expected = "[..] the shell waits for what nobody here will ever do: called off, as by ^C\n\
+             allocated 4 of 5 objects, page, #[..]\n\
+             NULL: interrupted while waiting for an object to come back\n130\n\
+             POOL[..]\npage  [..] 0       4       4  pages 0";
+        assert_prints(&output, expected);
     }
 
     #[test]

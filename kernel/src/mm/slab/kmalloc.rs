@@ -106,7 +106,7 @@ fn kmalloc_apart<E: Env>(
     });
     object.map_err(|error| match error {
         AllocError::OrderTooHigh(_) => NoObject::TooLarge(size),
-        _ => NoObject::NoMemory(gfp),
+        _ => NoObject::NoBlock(order, gfp),
     })
 }
 

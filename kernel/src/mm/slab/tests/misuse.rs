@@ -234,5 +234,7 @@ fn every_refusal_says_what_was_wrong() {
         (BadFree::Overrun(one, two, 0x2a), "0x40001040, beside the object at 0x40001000, was overwritten with 0x2a"),
     ];
     texts.iter().for_each(|(error, text)| assert_eq!(error.to_string(), *text));
+    let block = NoObject::NoBlock(10, Gfp::GFP_KERNEL);
+    assert_eq!(block.to_string(), "no block of order 10, mode:0x6000c0(GFP_KERNEL)");
     assert_eq!(NoObject::NoMemory(Gfp::GFP_ATOMIC).to_string(), "no page for another slab, mode:0x480020(GFP_ATOMIC)");
 }
