@@ -81,7 +81,8 @@ impl<'l, T> Guard<'l, T> {
     /// The data without the guard: the lock stays locked until [`Lock::force_unlock`].
     pub fn leak(this: Guard<'l, T>) -> &'l mut T {
         let Guard { data, _note } = this;
-        core::mem::forget(_note);
+        // What the note says lasts until `force_unlock`.
+        let _ = core::mem::ManuallyDrop::new(_note);
         SpinMutexGuard::leak(data)
     }
 }

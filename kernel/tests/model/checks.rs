@@ -23,11 +23,22 @@ impl Model<'_> {
         let zone = self.memory.zone(state.zone());
         assert!(zone.span.contains(pfn) && zone.span.contains(pfn.add(order.nr_pages() - 1)));
         assert!(zone.index <= highest_index(&self.memory, gfp), "{gfp} got {}", zone.zone_type);
-        assert!(nodes.is_none_or(|nodes| nodes.contains(zone.node)));
+        if nodes.is_some_and(|nodes| !nodes.contains(zone.node)) {
+            self.check_other_node(request);
+        }
         assert!(!gfp.contains(Gfp::__GFP_THISNODE) || zone.node == node);
         if gfp.contains(Gfp::__GFP_ZERO) {
             assert_eq!(highmem::first_other(&self.memory, pfn, order.nr_pages(), 0), None);
         }
+    }
+
+    /// A request may have a page of a node that is not in its mask: the slow path forgets the mask of those that cannot
+    /// wait or may use the reserves, when its nodes have nothing.
+    fn check_other_node(&self, request: &Request) {
+        let Request { gfp, flags, .. } = *request;
+        let entitled = gfp.contains(Gfp::__GFP_MEMALLOC) && !gfp.contains(Gfp::__GFP_NOMEMALLOC);
+        assert!(flags.is_none() && (gfp.contains(Gfp::__GFP_ATOMIC) || entitled), "{gfp} left its nodes");
+        self.check_refused(request);
     }
 
     /// The pages are RAM, not reserved, and in nobody's use.
