@@ -109,6 +109,35 @@ pub fn image(place: Place) -> Result<Option<PathBuf>> {
     place.machine().map(|_| Ok(build::build(BuildArgs::default())?.image)).transpose()
 }
 
+/// Where to play a table.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlaceArgs {
+    /// Where [default: everywhere]
+    #[arg(long = "on", value_name = "PLACE", value_enum, value_delimiter = ',')]
+    places: Vec<Place>,
+}
+
+impl PlaceArgs {
+    /// The places asked for.
+    pub fn places(&self) -> &[Place] {
+        if self.places.is_empty() { &Place::ALL } else { &self.places }
+    }
+}
+
+/// Those of `places` that there are here, and the image if one of them needs it; says what is left out of `what`.
+///
+/// # Errors
+/// When the image cannot be built.
+pub fn open(places: &[Place], what: &str) -> Result<(Vec<Place>, Option<PathBuf>)> {
+    let lacks = |place: &Place| *place == Place::Raspi4b && !qemu::has(Machine::Raspi4b);
+    if places.iter().any(lacks) {
+        tally::skip(&format!("{what} on raspi4b"), qemu::NO_RASPI4B);
+    }
+    let there: Vec<Place> = places.iter().copied().filter(|place| !lacks(place)).collect();
+    let image = there.iter().find_map(|&place| image(place).transpose()).transpose()?;
+    Ok((there, image))
+}
+
 /// Runs the lines of `text` on the machine with these options; returns the console from the first prompt on, and the exit
 /// status. The host needs no image.
 ///

@@ -11,11 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 
 use crate::console::PROMPT;
-use crate::corpus;
-use crate::qemu::{self, Machine, MachineArgs};
+use crate::corpus::{self, PlaceArgs};
+use crate::qemu::MachineArgs;
 use crate::tally::{self, Tally};
 use crate::transcript::Place;
 
@@ -38,32 +37,14 @@ const END: &str = "free all; audit\npoweroff 0\n";
 /// When to give up.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Options of `floors`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct FloorsArgs {
-    /// Where [default: everywhere]
-    #[arg(long = "on", value_name = "PLACE", value_enum, value_delimiter = ',')]
-    pub places: Vec<Place>,
-}
-
 /// Plays the table where the options say and prints the result.
-pub fn run(args: &FloorsArgs) -> Result<u8> {
-    let places = if args.places.is_empty() { &Place::ALL[..] } else { &args.places };
-    Ok(play(places)?.finish())
+pub fn run(args: &PlaceArgs) -> Result<u8> {
+    Ok(play(args.places())?.finish())
 }
 
 /// Plays the table in each place.
 pub fn play(places: &[Place]) -> Result<Tally> {
-    let image = match places.iter().find(|place| place.machine().is_some()) {
-        Some(&place) => corpus::image(place)?,
-        None => None,
-    };
-    let without_raspi4b = places.contains(&Place::Raspi4b) && !qemu::has(Machine::Raspi4b);
-    if without_raspi4b {
-        tally::skip("reserve floors on raspi4b", qemu::NO_RASPI4B);
-    }
-    let there = |place: &&Place| !(without_raspi4b && **place == Place::Raspi4b);
-    let places: Vec<Place> = places.iter().filter(there).copied().collect();
+    let (places, image) = corpus::open(places, "reserve floors")?;
     Ok(tally::parallel(
         &places,
         |place| format!("every reserve floor on {}", place.name()),

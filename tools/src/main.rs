@@ -72,7 +72,7 @@ enum Command {
     /// Replay the transcripts of tools/transcripts
     Transcripts(corpus::CorpusArgs),
     /// Type each reserve floor of a real Linux at the prompt
-    Floors(floors::FloorsArgs),
+    Floors(corpus::PlaceArgs),
     /// Run the expect scripts of tools/expect
     Expect(expect::ExpectArgs),
     /// Start machines that are broken, and hurt those that are not
@@ -80,7 +80,7 @@ enum Command {
     /// Let the programs that read Linux's tables read ours
     Readers,
     /// Type what shell/docs/seeds.md says for each point of the study notes
-    Seeds(seeds::SeedsArgs),
+    Seeds(corpus::PlaceArgs),
     /// Prove everything: unit tests, transcripts, expect scripts, costs
     Test(suite::SuiteArgs),
     /// Check formatting, lints, the rules of the house and the documentation

@@ -9,10 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::Args;
 
-use crate::corpus;
-use crate::qemu::{self, Machine, MachineArgs};
+use crate::corpus::{self, PlaceArgs};
+use crate::qemu::MachineArgs;
 use crate::tally::{self, Tally};
 use crate::transcript::Place;
 use crate::workspace;
@@ -24,33 +23,17 @@ const ASK: (&str, &str) = ("echo its status was $?", "its status was ");
 /// When to give up.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Options of `seeds`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct SeedsArgs {
-    /// Where [default: everywhere]
-    #[arg(long = "on", value_name = "PLACE", value_enum, value_delimiter = ',')]
-    pub places: Vec<Place>,
-}
-
 /// Plays the table where the options say and prints the result.
-pub fn run(args: &SeedsArgs) -> Result<u8> {
-    let places = if args.places.is_empty() { &Place::ALL[..] } else { &args.places };
-    Ok(play(places)?.finish())
+pub fn run(args: &PlaceArgs) -> Result<u8> {
+    Ok(play(args.places())?.finish())
 }
 
 /// Plays every row in each place.
 pub fn play(places: &[Place]) -> Result<Tally> {
-    let image = match places.iter().find(|place| place.machine().is_some()) {
-        Some(&place) => corpus::image(place)?,
-        None => None,
-    };
+    let (places, image) = corpus::open(places, "study notes")?;
     let mut plays: Vec<(Place, Row)> = Vec::new();
-    for &place in places {
-        if place == Place::Raspi4b && !qemu::has(Machine::Raspi4b) {
-            tally::skip("study notes on raspi4b", qemu::NO_RASPI4B);
-        } else {
-            plays.extend(rows()?.into_iter().map(|row| (place, row)));
-        }
+    for place in places {
+        plays.extend(rows()?.into_iter().map(|row| (place, row)));
     }
     Ok(tally::parallel(
         &plays,
