@@ -70,7 +70,7 @@ impl Blocks {
     }
 
     /// See [`Handles::reserve`].
-    pub fn reserve(&self) -> Result<(), NoRoom> {
+    pub fn reserve(&self) -> Result<u32, NoRoom> {
         self.0.handles.lock().reserve()
     }
 

@@ -106,8 +106,8 @@ impl Handles {
         self.last
     }
 
-    /// Makes room for one more handle.
-    pub fn reserve(&mut self) -> Result<(), NoRoom> {
+    /// Makes room for one more handle at least; for how many there is room now.
+    pub fn reserve(&mut self) -> Result<u32, NoRoom> {
         let next = self.last.checked_add(1).ok_or(NoRoom)?;
         let (chunk, slot) = place(next);
         let known = self.gone + self.chunks.len() as u32;
@@ -119,7 +119,7 @@ impl Handles {
             slots.resize(slot, Slot::EMPTY);
             self.chunks.push_back(Chunk { slots, held: 0 });
         }
-        Ok(())
+        Ok((CHUNK_SLOTS - slot as u32).min(u32::MAX - self.last))
     }
 
     /// Gives `held` the next number. [`Handles::reserve`] was called for it.

@@ -68,7 +68,7 @@ impl Session {
 
     /// Makes sure that [`Session::next_number`] has one to give.
     pub fn reserve_number(&mut self) -> Result<(), NoRoom> {
-        self.handles.reserve()
+        self.handles.reserve().map(drop)
     }
 
     /// The next number, for an object or an area. [`Session::reserve_number`] was called for it.

@@ -106,7 +106,7 @@ pub(super) fn count_interleaved<E: Env>(memory: &Memory<'_, E>, place: Place, pf
     let zone = memory.zone(memory.pages.at(memory.pages.index(pfn)).state().zone());
     if place.choice == NodeChoice::Interleave && zone.node == place.node && !memory.has(Hook::NumaStatOff) {
         let pin = memory.pin();
-        zone.pageset(pin.cpu()).count_numa(NumaStat::NumaInterleave);
+        zone.pageset(pin.cpu()).count_numa(NumaStat::NumaInterleave, 1);
     }
 }
 

@@ -145,11 +145,11 @@ impl Pageset {
         self.pgfree.store(self.pgfree.load(Relaxed) + nr_pages, Relaxed);
     }
 
-    /// Counts one more.
+    /// Counts so many requests more.
     #[inline(always)]
-    pub(super) fn count_numa(&self, stat: NumaStat) {
+    pub(super) fn count_numa(&self, stat: NumaStat, requests: u64) {
         let counter = &self.numa[stat.index()];
-        counter.store(counter.load(Relaxed) + 1, Relaxed);
+        counter.store(counter.load(Relaxed) + requests, Relaxed);
     }
 
     /// Forgets the NUMA counters.

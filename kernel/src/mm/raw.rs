@@ -7,7 +7,7 @@
 use super::memory::{Env, Hook, Memory};
 use super::page::PageFlags;
 use super::zone::Zone;
-use crate::addr::{Order, Pfn};
+use crate::addr::{Order, Pfn, PfnRange};
 use crate::gfp::Gfp;
 use crate::mmzone::MigrateType;
 use crate::task::Current;
@@ -17,31 +17,36 @@ use crate::vmstat::NumaStat;
 const ORDER_OF_TYPES: [MigrateType; 5] =
     [MigrateType::Unmovable, MigrateType::Reclaimable, MigrateType::Movable, MigrateType::HighAtomic, MigrateType::Cma];
 
-/// One page of `zone` for the task of `current`, while the zone has one on its lists; freed as any other page is.
-pub fn take_page<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone) -> Option<Pfn> {
+/// Up to `max` single pages of `zone` in a row, for the task of `current`; `None` when the zone's lists are empty. One
+/// after the other, these are the pages that as many requests for one page would get. Each is freed as any page is.
+pub fn take_pages<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, max: u32) -> Option<PfnRange> {
     let pin = memory.pin();
     let mut guard = zone.free.lock(&pin);
     let mut buddy = zone.buddy(&mut guard, memory.pages, memory.blocks);
-    let index = ORDER_OF_TYPES.iter().find_map(|&migratetype| buddy.take(Order::ZERO, migratetype))?;
-    let page = memory.pages.at(index);
-    buddy.counts.count(page.state().migratetype(), -1);
-    page.set_state(page.state().to_allocated(PageFlags::empty(), current.task.pid()));
-    count_alloc(memory, pin.cpu(), zone);
+    let (run, migratetype) =
+        ORDER_OF_TYPES.iter().find_map(|&migratetype| Some((buddy.take_pages(max, migratetype)?, migratetype)))?;
+    let nr_pages = run.len() as u64;
+    buddy.counts.count(migratetype, -(nr_pages as i64));
+    let page = buddy.taken(Order::ZERO, migratetype).to_allocated(PageFlags::empty(), current.task.pid());
+    run.clone().for_each(|index| memory.pages.at(index).set_state(page));
+    count_alloc(memory, pin.cpu(), zone, nr_pages);
     if memory.has(Hook::PageOwner) {
-        memory.page_owners.set(index, current.task, Gfp::empty(), memory.env.now_ns());
+        let now = memory.env.now_ns();
+        run.clone().for_each(|index| memory.page_owners.set(index, current.task, Gfp::empty(), now));
     }
-    Some(memory.pages.pfn(index))
+    let first = memory.pages.pfn(run.start);
+    Some(PfnRange::new(first, Pfn(first.0 + nr_pages)))
 }
 
-/// Counts the page as one that was asked of this zone: it left it for a caller, and comes back by the common way, which
+/// Counts pages as asked of this zone one by one: they left it for a caller, and come back by the common way, which
 /// counts `pgfree`. So what was allocated less what was freed stays what is in use, and `numa_hit` what was allocated.
-fn count_alloc<E: Env>(memory: &Memory<'_, E>, cpu: usize, zone: &Zone) {
+fn count_alloc<E: Env>(memory: &Memory<'_, E>, cpu: usize, zone: &Zone, nr_pages: u64) {
     let pageset = zone.pageset(cpu);
-    pageset.count_alloc(1);
+    pageset.count_alloc(nr_pages);
     if !memory.has(Hook::NumaStatOff) {
         let local = zone.node == memory.cpu_node[cpu];
-        pageset.count_numa(NumaStat::NumaHit);
-        pageset.count_numa(if local { NumaStat::NumaLocal } else { NumaStat::NumaOther });
+        pageset.count_numa(NumaStat::NumaHit, nr_pages);
+        pageset.count_numa(if local { NumaStat::NumaLocal } else { NumaStat::NumaOther }, nr_pages);
     }
 }
 
@@ -60,8 +65,10 @@ mod tests {
         let current = Current::new(tasks.init());
         let zone = memory.populated_zones().next().unwrap();
         let pageblock = memory.blocks.of(0).migratetype();
-        let pages: Vec<Pfn> = core::iter::from_fn(|| take_page(&memory, &current, zone)).collect();
+        let runs: Vec<PfnRange> = core::iter::from_fn(|| take_pages(&memory, &current, zone, 1000)).collect();
+        let pages: Vec<Pfn> = runs.iter().flat_map(|run| (run.start.0..run.end.0).map(Pfn)).collect();
         assert_eq!((pages.len(), zone.counts.free_pages()), (4096, 0));
+        assert!(runs.iter().all(|run| run.nr_pages() <= 1000) && runs.len() > 4, "{runs:?}");
         assert_eq!((memory.blocks.of(0).migratetype(), zone.boost()), (pageblock, 0));
         assert_eq!(memory.zone_event(ZoneEvent::Pgalloc, zone.index), 4096);
         assert_eq!([NumaStat::NumaHit, NumaStat::NumaLocal].map(|stat| zone.numa(stat)), [4096; 2]);

@@ -56,6 +56,13 @@ pub fn board_2_nodes(args: &str) -> HostMachine {
     HostMachine::new(args, &[(0x4000_0000, 16 * MIB, 0), (0x4100_0000, 16 * MIB, 1)], &[])
 }
 
+/// Takes single pages of `zone` until `free` are left; they belong to nobody.
+pub fn lower_to<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, zone: &Zone, free: u64) {
+    while let surplus @ 1.. = zone.counts.free_pages().saturating_sub(free) {
+        raw::take_pages(memory, current, zone, surplus as u32).expect("pages that are free");
+    }
+}
+
 /// A machine and the tasks that use it.
 pub struct Lab<'m> {
     pub memory: Memory<'m, HostEnv<'m>>,
@@ -84,9 +91,7 @@ impl<'m> Lab<'m> {
 
     /// Takes single pages, unmovable, until `free` are left; they belong to nobody.
     pub fn set_free(&self, free: u64) {
-        while self.nr_free() > free {
-            raw::take_page(&self.memory, &self.current(), self.zone()).expect("a page that is free");
-        }
+        lower_to(&self.memory, &self.current(), self.zone(), free);
     }
 
     /// Free pages of the lowest zone.

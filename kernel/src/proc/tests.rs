@@ -142,7 +142,7 @@ fn page_owner_lists_what_is_in_use() {
     let current = Current::new(tasks.init());
     crate::mm::page_alloc::alloc_pages_exact(&memory, &current, 3 * 4096, Gfp::GFP_USER).unwrap();
     let zone = memory.populated_zones().next().unwrap();
-    crate::mm::raw::take_page(&memory, &current, zone).unwrap();
+    crate::mm::raw::take_pages(&memory, &current, zone, 1).unwrap();
     let text = cat(&memory, "/proc/page_owner", Form::Text);
     let mut requests: Vec<&str> = text.lines().filter(|line| line.starts_with("Page allocated via ")).collect();
     let user = "Page allocated via order 0, mask 0x6200c0(GFP_USER)";

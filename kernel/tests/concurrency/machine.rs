@@ -67,7 +67,7 @@ fn prepare(memory: &Memory<'_, World<'_>>) -> Vec<Pfn> {
     let zone = memory.populated_zones().next().unwrap();
     let target = zone.watermark(Watermark::Low) + SPARE;
     let surplus = zone.counts.free_pages().saturating_sub(target);
-    (0..surplus).map(|_| raw::take_page(memory, &current, zone).unwrap()).collect()
+    (0..surplus).map(|_| raw::take_pages(memory, &current, zone, 1).unwrap().start).collect()
 }
 
 /// What happened in all schedules together. Nothing is proved about what never did.

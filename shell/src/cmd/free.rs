@@ -174,11 +174,14 @@ fn free_to<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let zone = named_zone(call)?;
     let pid = call.current().task.pid();
     let first = call.shell.session.handles.last() + 1;
-    while zone.counts.free_pages() > target {
+    while let surplus @ 1.. = zone.counts.free_pages().saturating_sub(target) {
         call.check_interrupt()?;
-        call.shell.session.handles.reserve().map_err(|_| Trouble::OutOfHeap)?;
-        let Some(pfn) = call.kernel(|memory, current| raw::take_page(memory, current, zone)) else { break };
-        call.shell.session.handles.push(Held { pfn, order: Order::ZERO, pid });
+        let room = call.shell.session.handles.reserve().map_err(|_| Trouble::OutOfHeap)?;
+        let max = surplus.min(room.into()) as u32;
+        let Some(run) = call.kernel(|memory, current| raw::take_pages(memory, current, zone, max)) else { break };
+        for pfn in (run.start.0..run.end.0).map(Pfn) {
+            call.shell.session.handles.push(Held { pfn, order: Order::ZERO, pid });
+        }
     }
     let last = call.shell.session.handles.last();
     if last >= first {

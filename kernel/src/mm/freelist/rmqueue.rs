@@ -232,13 +232,13 @@ fn count_alloc<E: Env>(
         return;
     }
     if zone.node == ac.preferred_node {
-        pageset.count_numa(NumaStat::NumaHit);
+        pageset.count_numa(NumaStat::NumaHit, 1);
     } else {
-        pageset.count_numa(NumaStat::NumaMiss);
-        memory.zone(usize::from(ac.preferred_zone)).pageset(cpu).count_numa(NumaStat::NumaForeign);
+        pageset.count_numa(NumaStat::NumaMiss, 1);
+        memory.zone(usize::from(ac.preferred_zone)).pageset(cpu).count_numa(NumaStat::NumaForeign, 1);
     }
     let local = zone.node == memory.cpu_node[cpu];
-    pageset.count_numa(if local { NumaStat::NumaLocal } else { NumaStat::NumaOther });
+    pageset.count_numa(if local { NumaStat::NumaLocal } else { NumaStat::NumaOther }, 1);
 }
 
 /// Tells kswapd of a boost of the zone's watermarks, once. Linux: the end of `rmqueue`.

@@ -18,7 +18,7 @@ use crate::mm::mmu::VMALLOC_START;
 use crate::mm::owner::PageOwner;
 use crate::mm::slab;
 use crate::mm::slabinfo::{SlabInfo, slabinfo};
-use crate::mm::testing::Lab;
+use crate::mm::testing::{HostMachine, Lab, MIB};
 use crate::mm::vmalloc;
 use crate::vmstat::NodeStat;
 
@@ -73,6 +73,12 @@ impl Holdings {
             swap: memory.env.owner().swap_space().free,
         }
     }
+}
+
+/// A board of 4 MiB, of which the first 0x83 pages are in use. Many a machine is built on it, and Miri takes a
+/// millisecond for each page of each of them.
+fn board_4m(args: &str) -> HostMachine {
+    HostMachine::new(args, &[(0x4000_0000, 4 * MIB, 0)], &[(0x4000_0000, 0x83000)])
 }
 
 /// Areas of vmalloc.

@@ -14,9 +14,8 @@ use crate::mm::owner::{PageOwner, Pageout, References, Shrinker, Shrunk, SwapSpa
 use crate::mm::page::{Page, PageFlags};
 use crate::mm::page_alloc;
 use crate::mm::pcp::PcpLimits;
-use crate::mm::raw;
 use crate::mm::swap;
-use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context};
+use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context, lower_to};
 use crate::mm::vmscan;
 use crate::mm::zone::Zone;
 use crate::mmzone::NodeId;
@@ -271,9 +270,7 @@ impl<'m> ReclaimLab<'m> {
 
     /// Takes raw pages until `nr` are free.
     pub fn free_to(&self, nr: u64) {
-        while self.free_pages() > nr {
-            raw::take_page(&self.memory, &self.current(), self.zone()).unwrap();
-        }
+        lower_to(&self.memory, &self.current(), self.zone(), nr);
     }
 
     pub fn flags(&self, index: u32) -> PageFlags {

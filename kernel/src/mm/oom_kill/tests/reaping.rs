@@ -1,8 +1,9 @@
 //! How a victim's memory comes back: by the reaper, or by its exit.
 
 use super::*;
+use crate::mm::page_alloc;
 use crate::mm::pcp::PcpLimits;
-use crate::mm::{page_alloc, raw};
+use crate::mm::testing::lower_to;
 
 /// The whole way: the slow path kills, the reaper reaps, the request that ran out gets its page.
 #[test]
@@ -16,9 +17,7 @@ fn t19_a_request_waits_for_its_victims_memory() {
     anon::fault_in(&memory, victim, 6000);
     victim.mm.pgtables_bytes.store(81920, Relaxed);
     let (zone, current) = (memory.populated_zones().next().unwrap(), Current::new(asker));
-    while zone.counts.free_pages() > 256 {
-        raw::take_page(&memory, &current, zone).unwrap();
-    }
+    lower_to(&memory, &current, zone, 256);
     let threads = memory.env.sched();
     let log = std::thread::scope(|scope| {
         threads.spawn(scope, || oom_reaper(&memory, &Current::new(reaper)));

@@ -16,10 +16,9 @@ use crate::mm::owner::{MigrateError, PageOwner};
 use crate::mm::page::{Kind, NIL, Page, PageFlags};
 use crate::mm::page_alloc;
 use crate::mm::pcp::PcpLimits;
-use crate::mm::raw;
 use crate::mm::reserve;
 use crate::mm::swap;
-use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context};
+use crate::mm::testing::{HostEnv, HostMachine, MIB, OwnedEnv, context, lower_to};
 use crate::mm::zone::{AllocFlags, Zone};
 use crate::mmzone::{MigrateType, NodeId};
 use crate::reclaim_types::{CompactPriority, CompactResult, MigrateMode};
@@ -257,9 +256,7 @@ impl<'m> MovableLab<'m> {
 
     /// Takes raw pages until `nr_pages` are free.
     pub fn free_to(&self, nr_pages: u64) {
-        while self.zone().counts.free_pages() > nr_pages {
-            raw::take_page(&self.memory, &self.current(), self.zone()).unwrap();
-        }
+        lower_to(&self.memory, &self.current(), self.zone(), nr_pages);
     }
 
     /// Frees the even pages from `first` on, which are handles' no more, up to half a pageblock.

@@ -1,7 +1,7 @@
 //! The first request of an operation fails, then the second, and so on: it fails or finds another way, and loses nothing.
 
 use super::operations::{HIGH, LARGE_AREA, OPERATIONS};
-use super::{Holdings, Operation, assert_clean};
+use super::{Holdings, Operation, assert_clean, board_4m};
 use crate::mm::fault_inject::set_fail_nth;
 use crate::mm::testing::{HostMachine, Lab, MIB, board_16m};
 
@@ -34,7 +34,7 @@ fn fail_each(machine: &HostMachine, operation: &Operation) -> u32 {
 
 #[test]
 fn no_request_of_the_family_loses_anything_when_it_fails() {
-    let machine = board_16m("");
+    let machine = board_4m("");
     for operation in &OPERATIONS {
         assert_eq!(fail_each(&machine, operation), operation.points, "requests of {}", operation.name);
     }
@@ -42,7 +42,7 @@ fn no_request_of_the_family_loses_anything_when_it_fails() {
 
 #[test]
 fn debugging_and_other_sizes_lose_nothing_either() {
-    let machine = board_16m("kmalloc=generic slub_debug=FZP page_poison=1 page_owner=on");
+    let machine = board_4m("kmalloc=generic slub_debug=FZP page_poison=1 page_owner=on");
     for operation in &OPERATIONS {
         assert!(fail_each(&machine, operation) >= operation.points.min(1), "{} asks for nothing", operation.name);
     }

@@ -1,11 +1,11 @@
 //! Somebody who may have every page asks for more than there is: whatever part of an operation fails, nothing is lost.
 
 use super::operations::OPERATIONS;
-use super::{Holdings, Operation, assert_clean};
+use super::{Holdings, Operation, assert_clean, board_4m};
 use crate::addr::{Order, Pfn};
 use crate::gfp::Gfp;
 use crate::mm::page_alloc;
-use crate::mm::testing::{HostMachine, Lab, board_16m};
+use crate::mm::testing::{HostMachine, Lab};
 use crate::mm::zone::AllocFlags;
 use crate::task::TaskFlags;
 
@@ -40,7 +40,7 @@ fn fewest(machine: &HostMachine, operation: &Operation) -> Option<u32> {
 
 #[test]
 fn an_operation_without_memory_loses_nothing() {
-    let machine = board_16m("");
+    let machine = board_4m("");
     for operation in &OPERATIONS {
         assert_eq!(fewest(&machine, operation), operation.pages, "pages for {}", operation.name);
     }
