@@ -190,25 +190,49 @@ fn count_zone<'a, E: Env>(
     let mut count = ZoneCount::of(zone);
     count.highatomic_blocks = census::pageblocks(memory, zone)[MigrateType::HighAtomic as usize];
     let listed = &mut count.listed;
+    let of_blocks = Rows::that(table, |look| matches!(look, Look::FreeBlock(_)));
+    let of_heads = Rows::that(table, |look| matches!(look, Look::Head(_)));
     let visit = |block: &census::FreeBlock| {
         listed[block.list as usize][block.order.index()] += 1;
-        for (row, invariant) in table.iter().enumerate() {
-            if let Look::FreeBlock(look) = invariant.look {
-                audit.note(row, invariant, look(zone, block));
+        for row in of_blocks.iter() {
+            if let Look::FreeBlock(look) = table[row].look {
+                audit.note(row, &table[row], look(zone, block));
             }
         }
     };
     census::for_each_free(memory, zone, visit, |_| count.broken_lists += 1);
     census::for_each_head(memory, zone, |pfn, state| {
         count.add_head(state);
-        for (row, invariant) in table.iter().enumerate() {
-            if let Look::Head(look) = invariant.look {
-                audit.note(row, invariant, look(zone, pfn, state));
+        for row in of_heads.iter() {
+            if let Look::Head(look) = table[row].look {
+                audit.note(row, &table[row], look(zone, pfn, state));
             }
         }
     });
     count.add_own_pcp(memory);
     count
+}
+
+/// Some rows of the table: there are millions of blocks to look at, and few rows that do.
+struct Rows {
+    rows: [usize; ROWS],
+    len: usize,
+}
+
+impl Rows {
+    /// Those that look at what is asked for.
+    fn that<E: Env>(table: &[Invariant<E>; ROWS], asked_for: fn(&Look<E>) -> bool) -> Rows {
+        let mut found = Rows { rows: [0; ROWS], len: 0 };
+        for (row, _) in table.iter().enumerate().filter(|(_, invariant)| asked_for(&invariant.look)) {
+            found.rows[found.len] = row;
+            found.len += 1;
+        }
+        found
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.rows[..self.len].iter().copied()
+    }
 }
 
 impl<'a> ZoneCount<'a> {

@@ -9,7 +9,7 @@
 //! before it); `cargo xtask tidy` reads the `use` lines and holds the list.
 //!
 //! ```text
-//!   words         addr, mmzone, reclaim_types, comm, gfp, sync, vmstat, trace
+//!   words         addr, mmzone, reclaim_types, comm, random, gfp, sync, vmstat, trace
 //!   before        quirks, memblock, devicetree, bootargs, reserved_mem, early, numa, sched,
 //!                 daemon, task
 //!   structures    mm: page, pageblock, list, buddy, pcp, lru, kmem_cache, page_owner, mmu,
@@ -49,6 +49,7 @@
 pub mod addr;
 pub mod comm;
 pub mod mmzone;
+pub mod random;
 pub mod reclaim_types;
 
 pub mod gfp;

@@ -23,6 +23,7 @@ use crate::mm::truncate;
 use crate::mm::users::{MAX_FILES, Users};
 use crate::mm::verify;
 use crate::mm::zone::Zone;
+use crate::random::Random;
 use crate::task::{Current, Task};
 
 mod bag;
@@ -31,7 +32,7 @@ mod knobs;
 mod pages;
 mod people;
 
-use bag::{Bag, Random};
+use bag::Bag;
 pub use knobs::{Settings, thaw_all};
 use pages::{Block, Object};
 

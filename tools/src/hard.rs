@@ -220,16 +220,11 @@ fn flood(built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// The same bytes each time (xorshift64).
+/// The same bytes each time.
 fn random(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..bytes.div_ceil(8)).flat_map(next).collect()
+    let mut random = vec![0; bytes];
+    fastrand::Rng::with_seed(1).fill(&mut random);
+    random
 }
 
 /// The boards that there are here.

@@ -1,36 +1,6 @@
-//! Random numbers, and things to draw from.
+//! Things to draw from: [`Bag`].
 
-/// Marsaglia's xorshift.
-#[derive(Clone, Copy, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Numbers that follow from `seed`.
-    pub fn new(seed: u64) -> Random {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        // Small seeds have few bits; soon they are everywhere.
-        (0..8).for_each(|_| _ = random.below(1));
-        random
-    }
-
-    /// A number below `limit`, which is not 0.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    /// Whether it is one of `n` times.
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// One of the choices.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-}
+use crate::random::Random;
 
 /// Up to `N` things in no order. It lies on a thread's stack for a moment, so things should be small.
 #[derive(Clone, Copy, Debug)]
@@ -111,13 +81,5 @@ mod tests {
         drawn.sort_unstable();
         assert_eq!(drawn, [0, 1, 2, 4, 5, 6, 7]);
         assert!(bag.is_empty() && bag.pop().is_none());
-    }
-
-    #[test]
-    fn seeds_make_a_difference() {
-        let first = |seed| Random::new(seed).below(1 << 40);
-        assert_eq!(first(7), first(7));
-        assert_ne!(first(7), first(8));
-        assert_ne!(first(6), first(7));
     }
 }

@@ -13,7 +13,7 @@ use crate::mm::page_alloc;
 use crate::mm::slab;
 use crate::mm::users::Users;
 use crate::mmzone::NodeId;
-use crate::task::{Context, Current};
+use crate::task::{Context, Current, TaskFlags};
 
 /// A raw block.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,7 @@ impl Stress {
 
     fn take_block<'u, E: Env<Owner = Users<'u>>>(&mut self, memory: &Memory<'_, E>, current: &Current<'_>) {
         let (mut gfp, order) = self.request();
-        if memory.oom.is_disabled() {
+        if memory.oom.is_disabled() || current.flags().contains(TaskFlags::PF_DUMPCORE) {
             // Nobody is killed for it, so that it might not come to an end.
             gfp -= Gfp::__GFP_NOFAIL;
         }

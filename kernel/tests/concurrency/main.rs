@@ -15,7 +15,6 @@ mod oom;
 mod pages;
 mod points;
 mod queues;
-mod random;
 mod schedules;
 mod threads;
 mod world;

@@ -8,9 +8,8 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use kernel::host::explore::{Explorer, set_explorer};
+use kernel::random::Random;
 use shuttle::sync::atomic::AtomicBool as Point;
-
-use crate::random::Random;
 
 /// Those who wait for each other in one schedule.
 #[derive(Default)]
@@ -72,12 +71,12 @@ pub struct Choice {
 
 impl Choice {
     /// At every step.
-    pub const EVERYWHERE: Choice = Choice { seed: 0, random: Random(1), length: 1, left: 1, now: false };
+    pub const EVERYWHERE: Choice = Choice { seed: 0, random: Random::new(0), length: 1, left: 1, now: false };
 
     /// As the random numbers of `seed` want it.
     pub fn of_seed(seed: u64) -> Choice {
         let mut random = Random::new(seed);
-        let length = 1 << (random.next() % 11);
+        let length = 1 << random.below(11);
         Choice { seed, random, length, ..Choice::EVERYWHERE }
     }
 
@@ -85,7 +84,7 @@ impl Choice {
     fn is_now(&mut self) -> bool {
         self.left -= 1;
         if self.left == 0 {
-            self.left = 1 + self.random.next() % (2 * self.length - 1);
+            self.left = 1 + self.random.below(2 * self.length - 1);
             self.now = true;
         }
         self.now

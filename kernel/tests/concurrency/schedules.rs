@@ -35,12 +35,12 @@ impl shuttle::scheduler::Scheduler for Bursts {
         let goes_on = current.filter(|current| !yielding && ready.iter().any(|task| task.id() == *current));
         with_choice(|choice| match goes_on {
             Some(current) if !core::mem::take(&mut choice.now) => Some(current),
-            _ => Some(ready[(choice.random.next() % ready.len() as u64) as usize].id()),
+            _ => Some(ready[(choice.random.below(ready.len() as u64)) as usize].id()),
         })
     }
 
     fn next_u64(&mut self) -> u64 {
-        with_choice(|choice| choice.random.next())
+        with_choice(|choice| choice.random.below(u64::MAX))
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A failure names the mutation's number; `SLOWPATH_FUZZ=NUMBER` repeats that one alone.
 
+use fastrand::Rng;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::describe::describe_blob;
@@ -9,26 +11,19 @@ use crate::{FIXTURES, RASPI4B};
 
 const MUTATIONS: u64 = if cfg!(miri) { 50 } else { 100_000 };
 
-/// A small generator (splitmix64): the same number gives the same mutation everywhere.
-struct Random(u64);
+/// The same number gives the same mutation everywhere.
+struct Random(Rng);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
+        self.0.usize(..limit.max(1))
     }
 
     /// A word that code is likely to trip over, or any word.
     fn word(&mut self) -> u32 {
         const NASTY: [u32; 14] =
             [0, 1, 2, 3, 4, 5, 9, 0x20, 0x100, 0x7fff_ffff, 0x8000_0000, 0xffff_fff8, 0xffff_fffc, 0xffff_ffff];
-        let any = self.next() as u32;
+        let any = self.0.u32(..);
         NASTY.get(self.below(NASTY.len() + 4)).copied().unwrap_or(any)
     }
 }
@@ -94,7 +89,7 @@ fn mutate(blob: &mut Vec<u8>, random: &mut Random) {
 fn flip_bits(blob: &mut [u8], random: &mut Random) {
     let at = random.below(blob.len());
     if let Some(byte) = blob.get_mut(at) {
-        *byte ^= random.next() as u8;
+        *byte ^= random.0.u8(..);
     }
 }
 
@@ -133,7 +128,7 @@ fn change_property(blob: &mut [u8], random: &mut Random) {
 
 /// Mutation `number`: one of the fixtures, changed in one to three places.
 fn mutant(number: u64) -> Vec<u8> {
-    let mut random = Random(number);
+    let mut random = Random(Rng::with_seed(number));
     let seeds = FIXTURES.map(|(_, blob, _)| blob);
     let mut blob = seeds.get(random.below(seeds.len() + 1)).copied().unwrap_or(RASPI4B).to_vec();
     for _ in 0..1 + random.below(3) {

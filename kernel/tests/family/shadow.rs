@@ -1,4 +1,4 @@
-//! What everybody who asked for memory must still find there: random numbers, bytes, and who has which.
+//! What everybody who asked for memory must still find there: bytes, and who has which.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,26 +8,6 @@ use kernel::host::HostEnv;
 use kernel::mm::highmem;
 use kernel::mm::memory::Memory;
 use kernel::mm::pgtable;
-
-/// Marsaglia's xorshift.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-}
 
 /// Where bytes are reached.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,7 @@ use kernel::mm::verify;
 use kernel::mm::writeback;
 use kernel::mm::zone::Zone;
 use kernel::mmzone::NodeId;
+use kernel::random::Random;
 use kernel::task::{Current, Task, TaskFlags, TaskKind};
 use kernel::vmstat::LabEvent;
 
@@ -28,7 +29,7 @@ use crate::caches::Cache;
 use crate::net::Network;
 use crate::objects::Object;
 use crate::pools::Pools;
-use crate::shadow::{Random, Shadow};
+use crate::shadow::Shadow;
 
 const CPUS: u64 = 3;
 /// Pages that a task may have, and a file.
@@ -66,7 +67,7 @@ impl<'s, 'm> World<'s, 'm> {
         let spawn = |name| tasks.spawn(name, TaskKind::User).expect("room for a task");
         World {
             memory,
-            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random::new(seed),
             shadow: Shadow::default(),
             objects: Vec::new(),
             caches: Vec::new(),
@@ -104,7 +105,8 @@ impl<'s, 'm> World<'s, 'm> {
             (5, "switches", World::turn_switches),
         ];
         if self.random.one_in(8) {
-            self.run_on(self.random.0 >> 32);
+            let cpu = self.random.below(CPUS);
+            self.run_on(cpu);
         }
         self.task = self.random.pick(&self.tasks);
         let mut drawn = self.random.below(1000);

@@ -10,7 +10,6 @@
 
 mod checks;
 mod model;
-mod random;
 mod request;
 mod shapes;
 

@@ -11,9 +11,9 @@ use kernel::mm::freelist;
 use kernel::mm::memory::{Hook, Memory};
 use kernel::mm::page_alloc;
 use kernel::proc::sysctl;
+use kernel::random::Random;
 use kernel::task::{Context, Current, TaskTable};
 
-use crate::random::Random;
 use crate::request::{Request, context_of};
 
 const CPUS: u64 = 3;
@@ -53,7 +53,7 @@ impl<'m> Model<'m> {
             memory: machine.memory(),
             machine,
             tasks: TaskTable::new("model"),
-            random: Random(seed | 1),
+            random: Random::new(seed),
             used: BTreeMap::new(),
             held: Vec::new(),
             used_pages: 0,

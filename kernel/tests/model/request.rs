@@ -7,8 +7,7 @@ use kernel::mm::alloc_context::AllocContext;
 use kernel::mm::memory::{Hook, Memory};
 use kernel::mm::zone::AllocFlags;
 use kernel::mmzone::{MigrateType, NodeId, NodeMask, ZoneType};
-
-use crate::random::Random;
+use kernel::random::Random;
 
 /// A request, as the caller knows it.
 #[derive(Clone, Copy, Debug)]

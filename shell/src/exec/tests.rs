@@ -1,5 +1,7 @@
 //! The shell under test: lines in, console out.
 
+use fastrand::Rng;
+
 use alloc::format;
 use alloc::string::String;
 
@@ -149,18 +151,6 @@ fn ctrl_c_at_every_question_loses_no_page() {
     }
 }
 
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
-}
-
 /// What a random line begins with.
 const STARTS: &[&str] = &[
     "alloc GFP_KERNEL|__GFP_NORETRY",
@@ -259,12 +249,12 @@ const WORDS: &[&str] = &[
 
 #[test]
 fn random_lines_leave_a_sound_machine() {
-    let mut random = Random(0x5eed);
+    let mut random = Rng::with_seed(0x5eed);
     let mut shell = shell();
     for _ in 0..4000 {
-        let mut line = String::from(STARTS[random.below(STARTS.len())]);
-        for _ in 0..random.below(5) {
-            line = format!("{line} {}", WORDS[random.below(WORDS.len())]);
+        let mut line = String::from(STARTS[random.usize(..STARTS.len())]);
+        for _ in 0..random.usize(..5) {
+            line = format!("{line} {}", WORDS[random.usize(..WORDS.len())]);
         }
         let before = shell.session.handles.len();
         let status = shell.run_line(&line);
@@ -282,11 +272,11 @@ fn random_lines_leave_a_sound_machine() {
 
 #[test]
 fn random_bytes_leave_the_shell_answering() {
-    let mut random = Random(0xb17e5);
+    let mut random = Rng::with_seed(0xb17e5);
     let mut shell = shell();
     let keys = b" \r\n\t\x01\x02\x03\x04\x05\x08\x0b\x0c\x0e\x10\x15\x17\x1b\x1b[ACDHF3~!'\"\\#;&|>$?aeloc\0\xc3\x80";
     for _ in 0..50_000 {
-        shell.feed(keys[random.below(keys.len())]);
+        shell.feed(keys[random.usize(..keys.len())]);
     }
     shell.feed(0x03);
     shell.machine.take_output();

@@ -187,15 +187,12 @@ fn a_silent_line_shows_only_the_prompt() {
 fn any_bytes_leave_the_editor_sound() {
     let mut editor = Editor::default();
     let mut screen = String::new();
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..200_000 {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let byte = if seed & 0x300 == 0 {
-            (seed >> 16) as u8
+        let byte = if random.u8(..4) == 0 {
+            random.u8(..)
         } else {
-            b" a\x1b[ACDb\t\x08\x01\x05\x10\x0e\x17\x04"[(seed >> 20) as usize % 16]
+            b" a\x1b[ACDb\t\x08\x01\x05\x10\x0e\x17\x04"[random.usize(..16)]
         };
         if byte == b'\r' || screen.len() > 1 << 20 {
             screen.clear();

@@ -16,7 +16,7 @@ type Floor = (&'static str, &'static [&'static str]);
 
 /// From the bottom up.
 const FLOORS: &[Floor] = &[
-    ("words", &["addr", "mmzone", "reclaim_types", "comm", "gfp", "sync", "vmstat", "trace"]),
+    ("words", &["addr", "mmzone", "reclaim_types", "comm", "random", "gfp", "sync", "vmstat", "trace"]),
     (
         "before",
         &["quirks", "memblock", "devicetree", "bootargs", "reserved_mem", "early", "numa", "sched", "daemon", "task"],

@@ -1,5 +1,7 @@
 //! Random steps on a memblock and on a naive one, which agree.
 
+use fastrand::Rng;
+
 use core::ops::Range;
 
 use super::*;
@@ -104,13 +106,8 @@ fn step(memblock: &mut Memblock, model: &mut Model, mut random: impl FnMut(usize
 fn agrees_with_a_naive_model() {
     let (seeds, steps) = if cfg!(miri) { (1, 50) } else { (20, 1000) };
     for seed in 1..=seeds {
-        let (mut memblock, mut model, mut state) = (Memblock::new(), Model::new(), seed as u64);
-        let mut random = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let (mut memblock, mut model, mut rng) = (Memblock::new(), Model::new(), Rng::with_seed(seed));
+        let mut random = |below: usize| rng.usize(..below);
         for _ in 0..steps {
             step(&mut memblock, &mut model, &mut random);
             assert_eq!(Model::of(&memblock), model, "seed {seed}");

@@ -1,6 +1,8 @@
 //! The fast path and the careful path are one policy: the same operations on two machines, one of which has a hook set
 //! and so never takes the fast path, give the same pages, lists and counters at every step.
 
+use fastrand::Rng;
+
 use crate::addr::Pfn;
 use crate::gfp::Gfp;
 use crate::mm::memory::Hook;
@@ -9,18 +11,6 @@ use crate::mm::testing::{HostMachine, Lab, MIB, logged};
 use crate::mm::zone::AllocFlags;
 use crate::mmzone::NodeId;
 use crate::task::Context;
-
-/// Small and good enough. Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
 
 /// One step, chosen before it is done, so that both machines do the same.
 #[derive(Clone, Copy, Debug)]
@@ -50,22 +40,22 @@ const MASKS: [Gfp; 12] = [
     Gfp::GFP_USER.union(Gfp::__GFP_THISNODE),
 ];
 
-fn next_step(random: &mut Random, nodes: usize) -> Step {
-    let nth = random.below(1 << 20);
-    match random.below(100) {
+fn next_step(random: &mut Rng, nodes: usize) -> Step {
+    let nth = random.usize(..1 << 20);
+    match random.usize(..100) {
         0..50 => Step::Alloc {
-            gfp: MASKS[random.below(MASKS.len())],
-            order: [0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 6, 9][random.below(12)],
-            node: (random.below(4) == 0).then(|| NodeId(random.below(nodes) as u8)),
-            context: if random.below(10) == 0 { Context::SoftIrq } else { Context::Task },
+            gfp: MASKS[random.usize(..MASKS.len())],
+            order: [0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 6, 9][random.usize(..12)],
+            node: (random.usize(..4) == 0).then(|| NodeId(random.usize(..nodes) as u8)),
+            context: if random.usize(..10) == 0 { Context::SoftIrq } else { Context::Task },
         },
-        50..51 => Step::Reserve { order: random.below(4) as u32 },
+        50..51 => Step::Reserve { order: random.usize(..4) as u32 },
         51..92 => Step::Free { nth },
-        92..94 => Step::FreeWrongly { nth, order: random.below(12) as u32 },
+        92..94 => Step::FreeWrongly { nth, order: random.usize(..12) as u32 },
         94..96 => Step::Share { nth },
-        96..98 => Step::Cpu { cpu: random.below(3) },
+        96..98 => Step::Cpu { cpu: random.usize(..3) },
         98..99 => Step::Drain,
-        _ => Step::MinFree { kbytes: 200 + random.below(2000) as u64 },
+        _ => Step::MinFree { kbytes: 200 + random.usize(..2000) as u64 },
     }
 }
 
@@ -133,7 +123,7 @@ fn check(args: &str, banks: &[(u64, u64, u8)], seed: u64) {
     let [fast, careful] = [0, 1].map(|n: usize| Lab::new(&machines[n]));
     careful.memory.set_hook(Hook::Trace, true);
     let (steps, nodes) = (if cfg!(miri) { 30 } else { 6000 }, fast.memory.nr_online_nodes());
-    let (mut random, mut held) = (Random(seed), (Vec::new(), Vec::new()));
+    let (mut random, mut held) = (Rng::with_seed(seed), (Vec::new(), Vec::new()));
     for n in 0..steps {
         let step = next_step(&mut random, nodes);
         let said = logged(|| {

@@ -1,5 +1,6 @@
 //! Random requests from a seed, on three CPUs: every byte of every object is written, and checked before it goes.
 
+use crate::random::Random;
 use std::collections::BTreeMap;
 
 use super::*;
@@ -8,18 +9,6 @@ use crate::mm::memory::LinearMap;
 
 const STEPS: usize = if cfg!(miri) { 300 } else { 60_000 };
 const CPUS: u64 = 3;
-
-/// Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// What the user of an object wrote into it.
 #[derive(Clone, Copy)]
@@ -123,7 +112,7 @@ fn no_byte_is_lost_and_every_page_comes_back() {
     for seed in [1, 0x1234_5678_9abc_def1] {
         let machine = board();
         let lab = Lab::new(&machine);
-        let mut model = Model { lab, random: Random(seed), used: BTreeMap::new(), held: Vec::new(), next_mark: 0 };
+        let mut model = Model { lab, random: Random::new(seed), used: BTreeMap::new(), held: Vec::new(), next_mark: 0 };
         for step in 0..STEPS {
             let eagerness = [70, 45, 55, 30][step * 8 / STEPS % 4];
             model.step(eagerness);
