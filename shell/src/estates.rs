@@ -19,7 +19,7 @@ use kernel::task::{Current, MAX_TASKS, Task, TaskFlags, Undertaker};
 use spin::Mutex;
 
 use crate::exit::may_die;
-use crate::handles::{Handles, Held, Moved, NoRoom};
+use crate::handles::{Handles, Held, NoRoom};
 
 /// What a task gave back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -84,9 +84,14 @@ impl Blocks {
         self.0.handles.lock().skip()
     }
 
-    /// See [`Handles::absorb`]; `other` is another shell's.
-    pub fn absorb(&self, other: &Blocks) -> (Option<Moved>, Result<(), NoRoom>) {
-        self.0.handles.lock().absorb(&mut other.0.handles.lock())
+    /// See [`Handles::skip_to`].
+    pub fn skip_to(&self, number: u32) {
+        self.0.handles.lock().skip_to(number);
+    }
+
+    /// See [`Handles::take_over`]; `other` is another shell's.
+    pub fn take_over(&self, other: &Blocks, number: u32) -> Result<Option<u32>, NoRoom> {
+        self.0.handles.lock().take_over(&mut other.0.handles.lock(), number)
     }
 
     /// See [`Handles::disown`].

@@ -72,15 +72,6 @@ pub struct Handles {
     held: u64,
 }
 
-/// How blocks that came from elsewhere are called now: first and last number, before and after.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Moved {
-    /// The first and the last as they were.
-    pub old: (u32, u32),
-    /// The first and the last as they are.
-    pub new: (u32, u32),
-}
-
 /// The shell's heap, or the numbers of handles, are used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
@@ -143,24 +134,17 @@ impl Handles {
         chunk
     }
 
-    /// Takes over every block of `other`, with its number if that is free, else with a new one; what they were and are
-    /// called. Those for which there is no room stay where they are.
-    pub fn absorb(&mut self, other: &mut Handles) -> (Option<Moved>, Result<(), NoRoom>) {
-        let mut moved: Option<Moved> = None;
-        let keep = other.next_from(1).is_some_and(|(first, _)| first > self.last);
-        while let Some((old, held)) = other.next_from(1) {
-            while keep && self.last + 1 < old && self.reserve().is_ok() {
-                self.push_slot(Slot::EMPTY);
-            }
-            if self.reserve().is_err() {
-                return (moved, Err(NoRoom));
-            }
-            let new = self.push(held);
-            other.take(old);
-            let first = moved.map_or((old, new), |moved| (moved.old.0, moved.new.0));
-            moved = Some(Moved { old: (first.0, old), new: (first.1, new) });
+    /// Gives out numbers for nothing until the next one is `number`, as far as there is room.
+    pub fn skip_to(&mut self, number: u32) {
+        while self.last + 1 < number && self.reserve().is_ok() {
+            self.skip();
         }
-        (moved, Ok(()))
+    }
+
+    /// Takes over block `number` of `other`; its number from now on, or `None` if `other` does not have it.
+    pub fn take_over(&mut self, other: &mut Handles, number: u32) -> Result<Option<u32>, NoRoom> {
+        self.reserve()?;
+        Ok(other.take(number).map(|held| self.push(held)))
     }
 
     /// The blocks of task `pid` are nobody's from now on.
@@ -301,27 +285,6 @@ mod tests {
     }
 
     #[test]
-    fn blocks_keep_their_numbers_where_they_are_free() {
-        let mut job = Handles::behind(1000);
-        (1..=100).for_each(|n| {
-            job.reserve().unwrap();
-            job.push(held(n));
-        });
-        job.take(1001).unwrap();
-        job.take(1050).unwrap();
-        let mut handles = filled(1000);
-        let moved = Moved { old: (1002, 1100), new: (1002, 1100) };
-        assert_eq!(handles.absorb(&mut job), (Some(moved), Ok(())));
-        assert_eq!((handles.get(1002), handles.get(1050), handles.get(1100)), (Some(held(2)), None, Some(held(100))));
-        assert_eq!((handles.len(), job.len(), handles.absorb(&mut job)), (1098, 0, (None, Ok(()))));
-        let mut second = Handles::behind(1000);
-        second.reserve().unwrap();
-        second.push(held(7));
-        let moved = Moved { old: (1001, 1001), new: (1101, 1101) };
-        assert_eq!(handles.absorb(&mut second), (Some(moved), Ok(())));
-    }
-
-    #[test]
     fn numbers_can_be_somebody_elses() {
         let mut handles = filled(2);
         handles.reserve().unwrap();
@@ -342,16 +305,14 @@ mod tests {
     #[test]
     fn agrees_with_a_plain_map() {
         let (mut handles, mut model) = (Handles::default(), std::collections::BTreeMap::new());
-        let mut seed = 88_172_645_463_325_252_u64;
+        let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..50_000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            if seed % 5 < 2 || model.is_empty() {
+            if random.u8(..5) < 2 || model.is_empty() {
+                let pfn = random.u64(..1 << 34);
                 handles.reserve().unwrap();
-                model.insert(handles.push(held(seed >> 30)), held(seed >> 30));
+                model.insert(handles.push(held(pfn)), held(pfn));
             } else {
-                let number = (seed >> 8) as u32 % handles.last() + 1;
+                let number = random.u32(1..=handles.last());
                 assert_eq!(handles.take(number), model.remove(&number));
             }
             assert_eq!(handles.len(), model.len() as u64);

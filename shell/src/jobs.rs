@@ -1,9 +1,9 @@
 //! Jobs: lists that run in the background, `COMMAND &`.
 //!
 //! A job is a thread of the machine with a [`Shell`] of its own, which acts as the task that the job was started as. Its
-//! output is kept, and the blocks that it allocates have handles of its own; when it is over, the shell that started it
-//! prints the one, each line behind the job's number, and takes over the others ([`Shell::notice_jobs`]): so neither
-//! ever waits for the other's state. Threads take turns where one sleeps or offers its CPU; a job offers it at every
+//! output is kept, and what it allocates has numbers of its own; when it is over, the shell that started it prints the
+//! one, each line behind the job's number, and takes over the other ([`Shell::notice_jobs`]): so neither ever waits for
+//! the other's state. Pools and the network are everybody's (`commons.rs`). Threads take turns where one sleeps or offers its CPU; a job offers it at every
 //! step. Neighbours: `exec.rs` starts jobs, `cmd/jobs.rs` waits for them and calls them off, `exit.rs` ends tasks.
 //!
 //! A POSIX shell does more: it stops jobs, and takes them back into the foreground.
@@ -12,16 +12,17 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::take;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use kernel::mm::memory::{Env, Memory};
 use kernel::sched::{HZ, Scheduler, ThreadId, WaitQueue};
 use kernel::sync::{Class, SpinLock};
 
+use crate::belongings::{Belongings, Moved};
 use crate::capture::Capture;
-use crate::estates::Blocks;
 use crate::exec::Shell;
-use crate::handles::{Moved, NoRoom};
+use crate::handles::NoRoom;
 use crate::machine::Machine;
 use crate::session::Session;
 use crate::status::{Status, Trouble};
@@ -47,7 +48,7 @@ pub const TICKS_OF_JOBS: u64 = HZ / 10;
 #[derive(Debug, Default)]
 struct Left {
     output: Capture,
-    handles: Blocks,
+    belongings: Belongings,
 }
 
 /// What a job and the shell that started it share.
@@ -69,7 +70,7 @@ pub struct Job {
     pid: u16,
     thread: ThreadId,
     shared: Arc<Shared>,
-    /// What is left of it although it was told: blocks that wait for room in the shell's heap.
+    /// What is left of it although it was told: what waits for room in the shell's heap.
     told: Option<Left>,
 }
 
@@ -157,7 +158,7 @@ impl<M: Machine> Shell<M> {
         Ok(number)
     }
 
-    /// Tells what came of the jobs that are over, and takes over their blocks. Then tasks that must die do.
+    /// Tells what came of the jobs that are over, and takes over what they hold. Then tasks that must die do.
     pub fn notice_jobs(&mut self) {
         let mut place = 0;
         while let Some(job) = self.session.jobs.get(place) {
@@ -166,12 +167,12 @@ impl<M: Machine> Shell<M> {
                 continue;
             }
             let mut job = self.session.jobs.remove(place);
-            let left = job.told.take().unwrap_or_else(|| {
+            let mut left = job.told.take().unwrap_or_else(|| {
                 let left = job.take_left(self.machine.memory());
                 self.tell(&job, &left.output);
                 left
             });
-            if !self.take_over(job.number, &left.handles) {
+            if !self.take_over(job.number, &mut left.belongings) {
                 job.told = Some(Left { output: Capture::default(), ..left });
                 self.session.jobs.insert(place, job);
                 place += 1;
@@ -196,14 +197,14 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Gives the blocks of job `number` handles of the shell; whether there was room for all.
-    fn take_over(&mut self, number: u8, handles: &Blocks) -> bool {
-        let (moved, room) = self.session.handles.absorb(handles);
+    /// Gives what job `number` left numbers of the shell; whether there was room for all.
+    fn take_over(&mut self, number: u8, left: &mut Belongings) -> bool {
+        let (moved, room) = self.session.absorb(left);
         if let Some(Moved { old, new }) = moved.filter(|moved| moved.old != moved.new) {
             self.say(format_args!("[{number}] #{}..#{} are #{}..#{} now\n", old.0, old.1, new.0, new.1));
         }
         if room.is_err() {
-            self.say(format_args!("[{number}] the shell's heap has no room for its handles; they wait\n"));
+            self.say(format_args!("[{number}] the shell's heap has no room for what it holds; that waits\n"));
         }
         if moved.is_some() {
             self.free_orphans();
@@ -222,8 +223,10 @@ fn run<M: Machine>(machine: M, session: Session, shared: &Shared) {
         status => status,
     };
     let output = shell.capture.take().unwrap_or_default();
-    let left = Left { output, handles: shell.session.handles.clone() };
-    left.handles.act_as(0);
+    let Session { handles, objects, areas, .. } = &mut shell.session;
+    let belongings = Belongings { handles: handles.clone(), objects: take(objects), areas: take(areas) };
+    belongings.handles.act_as(0);
+    let left = Left { output, belongings };
     shared.status.store(status.0, SeqCst);
     drop(shell);
     let pin = memory.pin();

@@ -10,9 +10,11 @@
 //!   line   lex       commands and words; exec runs them one after the other
 //!   words  command   the one table of commands: arg says what each takes, value reads it
 //!   call   cmd/      what each command does, over kernel; paths finds the files, status says how it ended
-//!   #7     session   what lasts from command to command: handles are blocks, areas vmalloc's, objects those of slabs
+//!   #7     session   what lasts from command to command: handles are blocks, areas vmalloc's, objects those of slabs;
+//!                      commons: pools and network, which jobs use too
 //!   text   machine   the console, and ^C, which ends whatever writes to it; capture keeps text, expect compares it
-//!   &      jobs      lists that run in the background; exit and estates end tasks that were killed
+//!   &      jobs      lists that run in the background, and leave their belongings; exit and estates end tasks
+//!                      that were killed
 //! ```
 //!
 //! The heap is the image's own and may be empty: room is asked for before it is needed (`try_reserve`), and a command
@@ -25,9 +27,11 @@ extern crate alloc;
 
 pub mod areas;
 pub mod arg;
+pub mod belongings;
 pub mod capture;
 pub mod cmd;
 pub mod command;
+pub mod commons;
 pub mod complete;
 pub mod estates;
 pub mod exec;

@@ -1,16 +1,14 @@
 //! What the shell remembers from one command to the next.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use kernel::mm::skb::Net;
 use kernel::mmzone::NR_CPUS;
 use kernel::sched::CpuTime;
 use kernel::task::{Context, Scope, Task, TaskFlags};
 
 use crate::areas::Areas;
-use crate::cmd::mempool::Pool;
 use crate::cmd::vmstat::Snapshot;
+use crate::commons::Commons;
 use crate::estates::{Blocks, Estates};
 use crate::handles::{Handles, NoRoom};
 use crate::jobs::Job;
@@ -28,10 +26,8 @@ pub struct Session {
     pub objects: Objects,
     /// The areas that it has from vmalloc.
     pub areas: Areas,
-    /// The memory pools, by name.
-    pub pools: Vec<Pool>,
-    /// The network, once somebody has used it.
-    pub net: Option<Box<Net<'static>>>,
+    /// What jobs use too.
+    pub commons: Commons,
     /// `$?`.
     pub status: Status,
     /// Number of the task that commands act as; 0: the first.
@@ -59,11 +55,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Where a job begins that is started now. Blocks that it allocates have numbers that are free now.
+    /// Where a job begins that is started now. What it allocates has numbers that are free now.
     pub fn for_job(&self) -> Session {
-        let (pid, estates) = (self.pid, self.estates.clone());
+        let (pid, estates, commons) = (self.pid, self.estates.clone(), self.commons.clone());
         let handles = Blocks::new(Handles::behind(self.handles.last()));
-        Session { handles, estates, pid, in_job: true, ..Session::default() }
+        Session { handles, estates, commons, pid, in_job: true, ..Session::default() }
     }
 
     /// Makes sure that [`Session::next_number`] has one to give.

@@ -203,10 +203,10 @@ fn run_shrink<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn run_destroy<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let cache = find(call, call.args.must(0))?;
-    if call.shell.session.pools.iter().any(|pool| pool.takes_from(cache)) {
+    if call.shell.session.commons.takes_from(cache) {
         return Err(Trouble::Refused("a pool takes from that cache; mempool destroy it first"));
     }
-    if call.shell.session.net.is_some() && cache.name().as_str() == "skbuff_head_cache" {
+    if call.shell.session.commons.has_net() && cache.name().as_str() == "skbuff_head_cache" {
         return Err(Trouble::Refused("the network takes from that cache"));
     }
     match call.kernel(|memory, current| slab::kmem_cache_destroy(memory, current, cache)) {

@@ -2,38 +2,27 @@
 //!
 //! Objects have the numbers of `kmalloc`'s. Linux: `mm/mempool.c`.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt::{self, Write as _};
 
 use kernel::addr::MAX_ORDER;
-use kernel::mm::kmem_cache::{CacheName, KmemCache};
-use kernel::mm::mempool::{self, Mempool, NoElement, Source};
+use kernel::mm::kmem_cache::CacheName;
+use kernel::mm::mempool::{self, NoElement, Source};
 use kernel::proc::json::Quoted;
 
 use super::cache;
 use super::kmalloc::{allocate, count, gfp_or_kernel, live_object, object_number, refuse};
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::commons::{Pool, PoolInUse};
+use crate::handles::NoRoom;
 use crate::machine::Machine;
-use crate::objects::{Object, Origin};
+use crate::objects::Origin;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value::{self, ValueError};
 
 /// Objects that a pool may set aside: as many as their list has room for in a block.
 const MAX_NR: i64 = 1 << 19;
-
-/// A pool with a name.
-pub struct Pool {
-    name: CacheName,
-    pool: Box<Mempool<'static>>,
-}
-
-impl Pool {
-    /// Whether the pool's objects come from `cache`.
-    pub fn takes_from(&self, cache: &KmemCache) -> bool {
-        matches!(self.pool.source(), Source::Cache(has) if has.number() == cache.number())
-    }
-}
 
 /// Where a pool's objects come from, in words.
 struct From(Source<'static>);
@@ -76,7 +65,8 @@ pub const fn list<M: Machine>() -> Command<M> {
         name: "mempool ls",
         summary: "list the memory pools",
         help: "\
-HAS of SHOULD objects are set aside, USED are in the hands of the shell.
+HAS of SHOULD objects are set aside, USED are in the hands of the shell and
+its jobs.
 Linux has no such list; the figures are curr_nr and min_nr of mempool_t. See
 study note 0.",
         args: &[Arg::Flag("--json")],
@@ -138,7 +128,7 @@ pub const fn destroy<M: Machine>() -> Command<M> {
         name: "mempool destroy",
         summary: "give a memory pool up, and what it has set aside",
         help: "\
-Refused while objects of it are in use.
+Refused while objects of it are in use, or a job works with it.
 Linux: mempool_destroy. See study note 0.",
         args: &[Arg::One("NAME", Kind::Text)],
         examples: &["mempool new bio 4 kmalloc 256; mempool destroy bio"],
@@ -146,21 +136,9 @@ Linux: mempool_destroy. See study note 0.",
     }
 }
 
-/// Place of the pool called `name`.
-fn find<'a, M: Machine>(call: &Call<'_, 'a, M>, name: &'a str) -> Result<usize, Trouble<'a>> {
-    let pools = &call.shell.session.pools;
-    let place = pools.iter().position(|pool| pool.name.as_str() == name);
-    let unknown = || value::unknown("pool", name, pools.iter().map(|pool| pool.name.as_str()));
-    Ok(place.ok_or_else(unknown)?)
-}
-
-/// Objects of a pool that are in use.
-fn used<M: Machine>(call: &Call<'_, '_, M>, name: CacheName) -> u64 {
-    let objects = &call.shell.session.objects;
-    let is_of_pool = |object: &Object| object.origin == Origin::Pool(name);
-    let mut next = 1;
-    let live = core::iter::from_fn(|| objects.next_live(next, is_of_pool).inspect(|number| next = number + 1));
-    live.count() as u64
+/// The pool that the first word names.
+fn named<'a, M: Machine>(call: &Call<'_, 'a, M>) -> Result<Arc<Pool>, Trouble<'a>> {
+    Ok(call.shell.session.commons.pool(call.args.must(0))?)
 }
 
 fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -172,17 +150,17 @@ fn run_new<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         ("pages", word) => Source::Pages(value::number_in("order", word, 0, i64::from(MAX_ORDER) - 1)? as u32),
         (word, _) => return Err(ValueError::Unknown { what: "source", word, nearest: None }.into()),
     };
-    if find(call, call.args.must(0)).is_ok() {
-        return Err(Trouble::Refused("there is a pool of that name"));
+    const THERE_IS_ONE: Trouble<'_> = Trouble::Refused("there is a pool of that name");
+    if named(call).is_ok() {
+        return Err(THERE_IS_ONE);
     }
-    call.shell.session.pools.try_reserve(1).map_err(|_| Trouble::OutOfHeap)?;
-    match call.kernel(|memory, current| mempool::create(memory, current, nr, source)) {
-        Ok(pool) => {
-            call.shell.session.pools.push(Pool { name, pool: Box::new(pool) });
-            Ok(Status::DONE)
-        }
-        Err(error) => refuse(call, format_args!("NULL: {error}")),
-    }
+    let pool = match call.kernel(|memory, current| mempool::create(memory, current, nr, source)) {
+        Ok(pool) => pool,
+        Err(error) => return refuse(call, format_args!("NULL: {error}")),
+    };
+    let Err((pool, no_room)) = call.shell.session.commons.add_pool(name, pool) else { return Ok(Status::DONE) };
+    call.kernel(|memory, current| mempool::destroy(memory, current, pool));
+    Err(no_room.map_or(THERE_IS_ONE, |NoRoom| Trouble::OutOfHeap))
 }
 
 fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -190,10 +168,10 @@ fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if !json {
         writeln!(call, "{:<31} {:>7} {:>7} {:>7}  FROM", "POOL", "HAS", "SHOULD", "USED")?;
     }
-    for place in 0..call.shell.session.pools.len() {
-        let Pool { name, pool } = &call.shell.session.pools[place];
-        let (name, (has, should), from) = (*name, pool.level(call.shell.machine.memory()), From(pool.source()));
-        let used = used(call, name);
+    let commons = call.shell.session.commons.clone();
+    for pool in (0..).map_while(|place| commons.nth_pool(place)) {
+        let (has, should) = pool.mempool().level(call.shell.machine.memory());
+        let (name, used, from) = (pool.name(), pool.used(), From(pool.mempool().source()));
         if json {
             write!(call, r#"{{"pool":{},"has":{has},"should":{should},"#, Quoted(name.as_str()))?;
             writeln!(call, r#""used":{used},"from":"{from}"}}"#)?;
@@ -204,50 +182,36 @@ fn run_list<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     Ok(Status::DONE)
 }
 
-/// Runs `f` with the pool at `place`.
-fn with_pool<M: Machine, R>(
-    call: &mut Call<'_, '_, M>,
-    place: usize,
-    f: impl FnOnce(&mut Call<'_, '_, M>, &Mempool<'static>) -> R,
-) -> R {
-    let pool = call.shell.session.pools.remove(place);
-    let result = f(call, &pool.pool);
-    call.shell.session.pools.insert(place, pool);
-    result
-}
-
 fn run_alloc<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let place = find(call, call.args.must(0))?;
+    let pool = named(call)?;
     let (gfp, count) = (gfp_or_kernel(call, 1)?, count(call)?);
-    let name = call.shell.session.pools[place].name;
     let mut is_interrupted = false;
-    let status = with_pool(call, place, |call, pool| {
-        allocate(call, count, Origin::Pool(name), name, |call| {
-            let element = call.kernel(|memory, current| mempool::alloc(memory, current, pool, gfp));
-            if element == Err(NoElement::Interrupted) {
-                // ^C that ended a wait is spent.
-                is_interrupted = call.shell.machine.interrupted();
-            }
-            element
-        })
+    let status = allocate(call, count, Origin::Pool(pool.name()), pool.name(), |call| {
+        let element = call.kernel(|memory, current| mempool::alloc(memory, current, pool.mempool(), gfp));
+        match element {
+            Ok(_) => pool.count_taken(),
+            // ^C that ended a wait is spent.
+            Err(NoElement::Interrupted) => is_interrupted = call.shell.machine.interrupted(),
+            Err(_) => {}
+        }
+        element
     })?;
     Ok(if is_interrupted { Status::INTERRUPTED } else { status })
 }
 
 fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let place = find(call, call.args.must(0))?;
+    let pool = named(call)?;
     let number = object_number(call.args.must(1))?;
     let object = match live_object(call, number) {
         Ok(object) => object,
         Err(error) => return refuse(call, error),
     };
-    if object.origin != Origin::Pool(call.shell.session.pools[place].name) {
+    if object.origin != Origin::Pool(pool.name()) {
         return refuse(call, format_args!("#{number} did not come from that pool"));
     }
-    match with_pool(call, place, |call, pool| {
-        call.kernel(|memory, current| mempool::free(memory, current, pool, object.addr))
-    }) {
+    match call.kernel(|memory, current| mempool::free(memory, current, pool.mempool(), object.addr)) {
         Ok(()) => {
+            pool.count_given();
             call.shell.session.objects.bury(number);
             writeln!(call, "freed #{number}")?;
             Ok(Status::DONE)
@@ -257,10 +221,9 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 }
 
 fn run_resize<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let place = find(call, call.args.must(0))?;
+    let pool = named(call)?;
     let nr = value::number_in("the number of objects", call.args.must(1), 1, MAX_NR)? as u32;
-    match with_pool(call, place, |call, pool| call.kernel(|memory, current| mempool::resize(memory, current, pool, nr)))
-    {
+    match call.kernel(|memory, current| mempool::resize(memory, current, pool.mempool(), nr)) {
         Ok(has) => {
             writeln!(call, "{has} of {nr} objects are set aside")?;
             Ok(Status::DONE)
@@ -270,12 +233,12 @@ fn run_resize<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 }
 
 fn run_destroy<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    let place = find(call, call.args.must(0))?;
-    if used(call, call.shell.session.pools[place].name) > 0 {
-        return Err(Trouble::Refused("objects of the pool are in use"));
-    }
-    let Pool { pool, .. } = call.shell.session.pools.remove(place);
-    call.kernel(|memory, current| mempool::destroy(memory, current, *pool));
+    let pool = named(call)?;
+    let pool = call.shell.session.commons.remove_pool(pool).map_err(|in_use| match in_use {
+        PoolInUse::Objects => Trouble::Refused("objects of the pool are in use"),
+        PoolInUse::Command => Trouble::Refused("a job works with the pool; wait for it, or kill it"),
+    })?;
+    call.kernel(|memory, current| mempool::destroy(memory, current, pool));
     Ok(Status::DONE)
 }
 

@@ -5,12 +5,14 @@
 use alloc::boxed::Box;
 use core::fmt::Write as _;
 
+use kernel::mm::memory::Env;
 use kernel::mm::skb::{self, Dropped, MAX_SOCKS, Net, NetStats, Packet, RCVBUF_DEFAULT, RxModel, Sock, SockError};
 use kernel::task::Context;
 
 use super::kmalloc::refuse;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::commons::CalledOff;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
@@ -136,21 +138,25 @@ Linux: __page_frag_cache_drain. See study note 0.",
     }
 }
 
-/// Runs `f` with the network, which is made when it is first used.
+/// Runs `f` with the network, which is made when it is first used; waits while another command uses it.
 fn with_net<'a, M: Machine, R>(
     call: &mut Call<'_, 'a, M>,
     f: impl FnOnce(&mut Call<'_, 'a, M>, &mut Net<'static>) -> R,
 ) -> Result<R, Trouble<'a>> {
-    let mut net = match call.shell.session.net.take() {
-        Some(net) => net,
-        None => match Net::new(call.shell.machine.memory()) {
-            Ok(net) => Box::new(net),
-            Err(_) => return Err(Trouble::Refused("there is no room for the cache skbuff_head_cache")),
-        },
-    };
-    let result = f(call, &mut net);
-    call.shell.session.net = Some(net);
-    Ok(result)
+    let (commons, memory) = (call.shell.session.commons.clone(), call.shell.machine.memory());
+    let result = commons.with_net(memory.env.sched(), |net| {
+        if net.is_none() {
+            let new = Net::new(memory);
+            let new = new.map_err(|_| Trouble::Refused("there is no room for the cache skbuff_head_cache"))?;
+            *net = Some(Box::new(new));
+        }
+        Ok(f(call, net.as_mut().expect("made above")))
+    });
+    result.map_err(|CalledOff| {
+        // ^C that ended a wait is spent.
+        call.shell.machine.interrupted();
+        Trouble::Interrupted
+    })?
 }
 
 /// The number of a socket.
