@@ -197,7 +197,7 @@ fn another_node_gives_a_slab_when_it_has_more_than_five() {
 fn memory_is_refused_when_there_is_none_and_not_before() {
     let machine = board();
     let lab = Lab::without_pcp(&machine);
-    lab.set_free(2000);
+    lab.set_free(600);
     let cache = lab.cache("kmalloc-2k");
     let mut objects = Vec::new();
     while let Ok(object) = lab.kmalloc(2048, Gfp::GFP_NOWAIT | Gfp::__GFP_NOWARN) {
@@ -207,6 +207,6 @@ fn memory_is_refused_when_there_is_none_and_not_before() {
     assert!(lab.zone().counts.free_pages() <= low + 1, "{} pages are free", lab.zone().counts.free_pages());
     assert_eq!(lab.figures(cache)[1], objects.len() as u64);
     objects.into_iter().for_each(|object| lab.kfree(object).unwrap());
-    assert_eq!((lab.shrink(cache), lab.free_pages()), (0, 2000));
+    assert_eq!((lab.shrink(cache), lab.free_pages()), (0, 600));
     lab.assert_sound();
 }
