@@ -12,7 +12,7 @@ use crate::commons::Commons;
 use crate::estates::{Blocks, Estates};
 use crate::handles::{Handles, NoRoom};
 use crate::jobs::Job;
-use crate::objects::{Objects, Origin};
+use crate::objects::{Object, Objects, Origin};
 use crate::status::Status;
 
 /// The state of one session.
@@ -70,6 +70,16 @@ impl Session {
     /// The next number, for an object or an area. [`Session::reserve_number`] was called for it.
     pub fn next_number(&mut self) -> u32 {
         self.handles.skip()
+    }
+
+    /// Notes that an object is free, by whatever command: one of a pool is then no more in use.
+    pub fn bury_object(&mut self, number: usize) {
+        if let Some(Object { origin: Origin::Pool(name), is_live: true, .. }) = self.objects.get(number)
+            && let Ok(pool) = self.commons.pool(name.as_str())
+        {
+            pool.count_given();
+        }
+        self.objects.bury(number);
     }
 
     /// The command that frees what has this number, if that is no block of pages.

@@ -186,7 +186,7 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     };
     match call.kernel(|memory, current| slab::kmem_cache_free(memory, current, cache, object.addr)) {
         Ok(()) => {
-            call.shell.session.objects.bury(number);
+            call.shell.session.bury_object(number);
             writeln!(call, "freed #{number}")?;
             Ok(Status::DONE)
         }

@@ -220,7 +220,7 @@ fn give<M: Machine>(call: &mut Call<'_, '_, M>, addr: PhysAddr) -> Result<(), No
 fn free_object<M: Machine>(call: &mut Call<'_, '_, M>, number: usize) -> Result<(), NotYours> {
     let object = live_object(call, number)?;
     give(call, object.addr)?;
-    call.shell.session.objects.bury(number);
+    call.shell.session.bury_object(number);
     Ok(())
 }
 

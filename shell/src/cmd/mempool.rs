@@ -211,8 +211,7 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     }
     match call.kernel(|memory, current| mempool::free(memory, current, pool.mempool(), object.addr)) {
         Ok(()) => {
-            pool.count_given();
-            call.shell.session.objects.bury(number);
+            call.shell.session.bury_object(number);
             writeln!(call, "freed #{number}")?;
             Ok(Status::DONE)
         }
@@ -287,6 +286,14 @@ mod tests {
              POOL                                HAS  SHOULD    USED  FROM\n\
              bio                                   2       2       0  kmalloc 256\n\
              POOL                                HAS  SHOULD    USED  FROM",
+        );
+    }
+
+    #[test]
+    fn an_object_that_went_past_the_pool_is_not_in_use() {
+        check(
+            "mempool new bio 1 kmalloc 64; mempool alloc bio; kfree #1; mempool ls; mempool destroy bio; echo $?",
+            "#1 bio 0x[..]\nfreed 1 object\nPOOL[..]\nbio [..] 1       1       0  kmalloc 64\n0",
         );
     }
 
