@@ -93,7 +93,7 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let memory = call.shell.machine.memory();
     let amount = amount(call.args.word(0), memory.env.sched().jiffies())?;
     let seed = call.args.option("--seed").map_or(Ok(1), value::number)?;
-    // With a frozen reaper the first victim would never be gone, and nobody is there who thaws it.
+    // Who waits for a frozen disk waits for ever, and nobody is there who thaws it.
     stress::thaw_all(memory);
     let (settings, allocated) = (Settings::of(memory), rest(call));
     let work = match call.args.flag("--cpus") {
@@ -186,6 +186,13 @@ mod tests {
         assert_eq!(run(&mut shell, "sysctl"), before);
         assert!(run(&mut shell, "audit").starts_with("audit passed: "));
         assert_eq!(run(&mut shell, "task list").lines().filter(|line| line.contains(" s0.")).count(), 0);
+    }
+
+    /// With this seed somebody is killed.
+    #[test]
+    fn what_was_frozen_does_not_hold_it_up() {
+        let output = run(&mut shell(), "pc disk freeze; reaper freeze; flusher freeze; stress 3000 --seed 7");
+        assert!(output.contains("Out of memory: ") && output.ends_with(" with seed 7: clean\n"), "{output}");
     }
 
     #[test]
