@@ -58,7 +58,8 @@ impl Areas {
 
     /// The first area that is there, from `number` on.
     pub fn next_live(&self, number: u32) -> Option<Held> {
-        self.0.iter().find(|area| area.is_live && area.number >= number).copied()
+        let first = self.0.partition_point(|area| area.number < number);
+        self.0[first..].iter().find(|area| area.is_live).copied()
     }
 }
 

@@ -30,11 +30,11 @@ pub struct Moved {
 }
 
 impl Belongings {
-    /// The lowest number that is in use.
-    fn first(&self) -> Option<u32> {
-        let block = self.handles.next_from(1).map(|(number, _)| number);
-        let object = self.objects.next_live(1, |_| true).map(|number| number as u32);
-        let area = self.areas.next_live(1).map(|area| area.number);
+    /// The first number from `from` on that is in use.
+    fn next_from(&self, from: u32) -> Option<u32> {
+        let block = self.handles.next_from(from).map(|(number, _)| number);
+        let object = self.objects.next_live(from as usize, |_| true).map(|number| number as u32);
+        let area = self.areas.next_live(from).map(|area| area.number);
         [block, object, area].into_iter().flatten().min()
     }
 }
@@ -44,8 +44,10 @@ impl Session {
     /// which there is no room stays where it is.
     pub fn absorb(&mut self, left: &mut Belongings) -> (Option<Moved>, Result<(), NoRoom>) {
         let mut moved: Option<Moved> = None;
-        let keeps_numbers = left.first().is_some_and(|first| first > self.handles.last());
-        while let Some(old) = left.first() {
+        let mut next = 1;
+        let keeps_numbers = left.next_from(next).is_some_and(|first| first > self.handles.last());
+        while let Some(old) = left.next_from(next) {
+            next = old + 1;
             if keeps_numbers {
                 self.handles.skip_to(old);
             }
@@ -145,6 +147,6 @@ mod tests {
             (Some(held(1)), Some(VirtAddr(0x2000)))
         );
         assert_eq!(session.objects.get(5).map(|object| (object.addr, object.is_live)), Some((PhysAddr(0x4000), true)));
-        assert_eq!((job.first(), session.absorb(&mut job)), (None, (None, Ok(()))));
+        assert_eq!((job.next_from(1), session.absorb(&mut job)), (None, (None, Ok(()))));
     }
 }
