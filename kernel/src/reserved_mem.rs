@@ -1,4 +1,5 @@
-//! Memory that the device tree reserves: `/memreserve/` entries and the children of `/reserved-memory`.
+//! Memory that the device tree reserves: `/memreserve/` entries and the children of `/reserved-memory`; and the words that
+//! parked processors poll, where it forgets them.
 //!
 //! [`scan`] takes the ranges with a fixed place first, so that those which only ask for a size land beside them, not on
 //! them. Answer: a [`ReservedMem`], the table of what belongs to whom. Linux: `early_init_fdt_scan_reserved_mem` in
@@ -9,7 +10,7 @@
 use core::fmt;
 
 use crate::addr::{MAX_ORDER_NR_PAGES, PAGE_SIZE, PhysAddr};
-use crate::devicetree::{DeviceTree, ReservedNode};
+use crate::devicetree::{DeviceTree, EnableMethod, ReservedNode};
 use crate::memblock::{AddrRange, ListFull, Memblock, MemblockError};
 use crate::quirks::{Quirk, Quirks};
 
@@ -71,6 +72,7 @@ pub fn scan<'t>(
     for (base, size) in tree.memreserve() {
         memblock.reserve(AddrRange::sized(base, size))?;
     }
+    keep_parked_cpus(memblock, tree)?;
     let mut table = ReservedMem::default();
     let Some(parent) = tree.reserved_memory() else {
         return Ok(table);
@@ -94,6 +96,20 @@ pub fn scan<'t>(
         region.cma = is_contiguous_area(region);
     }
     Ok(table)
+}
+
+/// Reserves the page of every word that a parked processor polls, which the tree has to have reserved: with the word lies
+/// the code that polls it, and a processor whose code is overwritten runs whatever stands there. Linux trusts the tree.
+fn keep_parked_cpus(memblock: &mut Memblock, tree: &DeviceTree<'_>) -> Result<(), ListFull> {
+    for cpu in tree.cpus() {
+        let EnableMethod::SpinTable { release } = cpu.enable else { continue };
+        let page = AddrRange::sized(PhysAddr(release.0 & !(PAGE_SIZE - 1)), PAGE_SIZE);
+        if memblock.is_memory(page) && !memblock.is_reserved(page) {
+            log::warn!("CPU {:#x} polls {release}, which no /memreserve/ keeps: reserving its page", cpu.mpidr);
+            memblock.reserve(page)?;
+        }
+    }
+    Ok(())
 }
 
 /// A child with `reg`: every pair is reserved, the first is remembered. Linux: `__reserved_mem_reserve_reg`.

@@ -321,6 +321,31 @@ fn memreserve_entries_may_overlap_and_lie_anywhere() {
 }
 
 #[test]
+fn the_page_that_a_parked_processor_polls_is_kept() {
+    let cpu = |number: u32, release: &str| {
+        format!(
+            "cpu@{number} {{ device_type = \"cpu\"; reg = <{number}>; enable-method = \"spin-table\";
+               cpu-release-addr = <0 {release}>; }};"
+        )
+    };
+    // The first two share a page; the third's lies in no RAM, the fourth's in the image.
+    let words = ["0x400000d8", "0x400000e0", "0x1000", "0x40200008"];
+    let cpus: String = (0..).zip(words).map(|(number, release)| cpu(number, release)).collect();
+    let nodes = format!("cpus {{ #address-cells = <1>; #size-cells = <0>; {cpus} }}; {BANK}");
+    check(
+        &nodes,
+        "",
+        "CPU 0x0 polls 0x00000000400000d8, which no /memreserve/ keeps: reserving its page
+         memory 40000000..80000000
+         reserved 40000000..40001000",
+    );
+    // A tree that keeps it is believed: nothing is said, and no more reserved than it says.
+    let tree = format!("/memreserve/ 0x40000000 0x100; / {{ #address-cells = <2>; #size-cells = <2>; {nodes} }};");
+    let text = run(&dts::compile(&tree), "").unwrap();
+    assert!(text.contains("reserved 40000000..40000100\n") && !text.contains("polls"), "{text}");
+}
+
+#[test]
 fn more_nodes_than_the_table_holds() {
     let nodes: String = (0..33).map(|i| format!("n{i} {{ size = <0 0x1000>; }}; ")).collect();
     let reserved = format!("reserved-memory {{ #address-cells = <2>; #size-cells = <2>; ranges; {nodes} }};");
