@@ -12,6 +12,7 @@ use kernel::mm::memory::Env;
 use kernel::mm::oom_kill;
 use kernel::task::{Current, Task, TaskFlags};
 
+use crate::count::Count;
 use crate::estates::Estate;
 use crate::exec::Shell;
 use crate::handles::Held;
@@ -28,9 +29,8 @@ impl<M: Machine> Shell<M> {
         while let Some(task) = self.next_dead() {
             let (name, pid) = (task.comm(), task.pid());
             let Estate { blocks, pages, mapped } = self.end_task(task);
-            let s = |n: u64| if n == 1 { "" } else { "s" };
-            self.say(format_args!("{name} ({pid}) died: freed {blocks} block{}, {pages} page{}", s(blocks), s(pages)));
-            self.say(format_args!("; unmapped {mapped} page{}\n", s(mapped)));
+            let (blocks, pages, mapped) = (Count(blocks, "block"), Count::pages(pages), Count::pages(mapped));
+            self.say(format_args!("{name} ({pid}) died: freed {blocks}, {pages}; unmapped {mapped}\n"));
         }
     }
 

@@ -33,6 +33,7 @@ pub mod cmd;
 pub mod command;
 pub mod commons;
 pub mod complete;
+mod count;
 pub mod estates;
 pub mod exec;
 mod exit;

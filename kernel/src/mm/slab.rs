@@ -41,10 +41,12 @@ mod ladder;
 mod pages;
 mod partial;
 mod shrink;
+mod validate;
 
 pub use free::check_in_use;
 pub use kmalloc::{ZERO_SIZE_PTR, kfree, kmalloc, kmalloc_node, krealloc, ksize, kzalloc};
-pub use shrink::{kmem_cache_destroy, kmem_cache_shrink, kmem_cache_validate};
+pub use shrink::{kmem_cache_destroy, kmem_cache_shrink};
+pub use validate::{Valid, kmem_cache_validate};
 
 /// Why there is no object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -82,7 +82,7 @@ impl World<'_, '_> {
         let cache = self.random.pick(&caches);
         let slabs = slab::kmem_cache_shrink(self.memory, &self.current(), cache);
         assert_eq!(slabs, cache.nr_slabs());
-        slab::kmem_cache_validate(self.memory, cache).expect("nobody writes to free objects");
+        slab::kmem_cache_validate(self.memory, &self.current(), cache).expect("nobody writes to free objects");
     }
 
     /// Destroys a cache; one that is in use stays.

@@ -10,10 +10,10 @@ use kernel::mm::page_alloc;
 use kernel::task::{Current, Task, TaskFlags};
 use kernel::vmstat::{VmEvent, ZoneEvent};
 
-use super::pc::Count;
 use super::task;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::handles::Held;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
@@ -148,7 +148,7 @@ fn report<M: Machine>(
     let stalls = stalls(memory) - stalls_before;
     let throttled = memory.event(VmEvent::PgscanDirectThrottle) - throttled_before;
     let AbuseControl { task, taken, lowest, refused, .. } = control;
-    writeln!(call, "{} took {}; fewest free: {lowest}", task.comm(), Count(*taken))?;
+    writeln!(call, "{} took {}; fewest free: {lowest}", task.comm(), Count::pages(*taken))?;
     writeln!(call, "it reclaimed {stalls} times by itself, and waited {throttled} times for kswapd")?;
     match control.refused_at {
         Some(free) => writeln!(call, "GFP_ATOMIC of others: refused {refused} times, first with {free} pages free")?,

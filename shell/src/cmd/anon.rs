@@ -13,9 +13,10 @@ use kernel::mm::users::MAX_INDEX;
 use kernel::mm::verify::Verified;
 use kernel::proc::json::Quoted;
 
-use super::pc::{Count, count};
+use super::pc::count;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
@@ -130,7 +131,7 @@ fn run_anon<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         if pages > 0 {
             let last = first + pages - 1;
             let name = call.current().task.comm();
-            call.shell.say(format_args!("{name} has {} more: {first}..{last}\n", Count(pages.into())));
+            call.shell.say(format_args!("{name} has {} more: {first}..{last}\n", Count::pages(pages.into())));
         }
         refused.map_or(Ok(Status::DONE), |error| call.pages(|_, _, _| Err(error)))
     })
@@ -195,7 +196,7 @@ fn run_touch<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         call.pages(|memory, current, users| fault::touch(memory, current, users, vpn)).map(Done::Found)
     };
     for_each(call, act, |call, &Fates { pages, minor, major }| {
-        let (mapped, pages) = (pages - minor - major, Count(pages));
+        let (mapped, pages) = (pages - minor - major, Count::pages(pages));
         let text =
             format_args!("touched {pages}: {mapped} mapped, {minor} in the swap cache, {major} read from swap\n");
         call.shell.say(text);
@@ -206,14 +207,14 @@ fn run_write<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let act = |call: &mut Call<'_, 'a, M>, vpn| {
         call.pages(|memory, current, users| fault::write(memory, current, users, vpn)).map(|_| Done::Written)
     };
-    for_each(call, act, |call, fates| call.shell.say(format_args!("wrote {}\n", Count(fates.pages))))
+    for_each(call, act, |call, fates| call.shell.say(format_args!("wrote {}\n", Count::pages(fates.pages))))
 }
 
 fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let act = |call: &mut Call<'_, 'a, M>, vpn| {
         call.pages(|memory, current, users| anon::free(memory, current, users, vpn)).map(|()| Done::Freed)
     };
-    for_each(call, act, |call, fates| call.shell.say(format_args!("freed {}\n", Count(fates.pages))))
+    for_each(call, act, |call, fates| call.shell.say(format_args!("freed {}\n", Count::pages(fates.pages))))
 }
 
 fn run_check<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -223,7 +224,7 @@ fn run_check<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         if call.json() {
             writeln!(call, r#"{{"pages":{pages},"lost":{lost}}}"#)?;
         } else {
-            writeln!(call, "checked {}: {lost} lost", Count(pages))?;
+            writeln!(call, "checked {}: {lost} lost", Count::pages(pages))?;
         }
         Ok(if lost == 0 { Status::DONE } else { Status::AUDIT })
     })

@@ -5,12 +5,13 @@
 use core::fmt::Write as _;
 
 use kernel::mm::kmem_cache::{CacheFlags, KmemCache};
-use kernel::mm::slab;
+use kernel::mm::slab::{self, Valid};
 use kernel::proc::slabinfo::Row;
 
 use super::kmalloc::{allocate, count, gfp_or_kernel, live_object, object_number, refuse};
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::objects::Origin;
 use crate::status::{Outcome, Status, Trouble};
@@ -94,6 +95,23 @@ Linux: kmem_cache_shrink. See study note 2.",
         args: &[Arg::One("NAME", Kind::Text)],
         examples: &["kmalloc 1000; kfree #1; cache shrink kmalloc-1k"],
         run: run_shrink,
+    }
+}
+
+/// `cache check NAME`
+pub const fn check<M: Machine>() -> Command<M> {
+    Command {
+        name: "cache check",
+        summary: "look at every free object of a cache",
+        help: "\
+Takes the cache's slabs away from all CPUs, and finds what somebody wrote to a
+free object since it was freed, before the next one who gets it does: in any
+cache the link to the next free object, with --debug every byte.
+Linux: echo 1 > /sys/kernel/slab/NAME/validate, validate_slab_cache. See study
+note 2.",
+        args: &[Arg::One("NAME", Kind::Text)],
+        examples: &["cache new mine 100 --debug; cache alloc mine -n 3; cache check mine"],
+        run: run_check,
     }
 }
 
@@ -197,8 +215,20 @@ fn run_free<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 fn run_shrink<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let cache = find(call, call.args.must(0))?;
     let slabs = call.kernel(|memory, current| slab::kmem_cache_shrink(memory, current, cache));
-    writeln!(call, "{}: {slabs} slab{} left", cache.name(), if slabs == 1 { "" } else { "s" })?;
+    writeln!(call, "{}: {} left", cache.name(), Count(slabs, "slab"))?;
     Ok(Status::DONE)
+}
+
+fn run_check<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
+    let cache = find(call, call.args.must(0))?;
+    match call.kernel(|memory, current| slab::kmem_cache_validate(memory, current, cache)) {
+        Ok(Valid { objects, slabs }) => {
+            let (objects, slabs) = (Count(objects, "free object"), Count(slabs, "partial slab"));
+            writeln!(call, "{}: {objects} in {slabs}, as they were left", cache.name())?;
+            Ok(Status::DONE)
+        }
+        Err(error) => refuse(call, error),
+    }
 }
 
 fn run_destroy<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
@@ -245,6 +275,20 @@ mod tests {
              0x[..] is an object of cache mine, not of cache kmalloc-256\n1\nfreed #1\n\
              #1 was freed already: 0x[..]",
         );
+    }
+
+    #[test]
+    fn a_write_to_a_free_object_is_found() {
+        let mut shell = shell();
+        run(&mut shell, "cache new mine 64 --debug; cache alloc mine -n 2");
+        let object = shell.session.objects.get(1).unwrap().addr;
+        assert_eq!(
+            run(&mut shell, "kfree #1; cache check mine; cache shrink mine"),
+            "freed 1 object\nmine: 41 free objects in 1 partial slab, as they were left\nmine: 1 slab left\n"
+        );
+        shell.machine.memory().env.linear().write_word(PhysAddr(object.0 + 8), 0);
+        let output = run(&mut shell, "cache check mine; echo $?");
+        assert!(output.contains(", in a free object, is 0x00 instead of 0x6b\n1\n"), "{output}");
     }
 
     #[test]

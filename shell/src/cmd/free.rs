@@ -8,6 +8,7 @@ use kernel::mmzone::{MAX_NUMNODES, NodeId, Watermark};
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::handles::Held;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
@@ -44,8 +45,7 @@ pub struct Freed {
 
 impl fmt::Display for Freed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = |n: u64| if n == 1 { "" } else { "s" };
-        write!(f, "freed {} block{}, {} page{}", self.blocks, s(self.blocks), self.pages, s(self.pages))
+        write!(f, "freed {}, {}", Count(self.blocks, "block"), Count::pages(self.pages))
     }
 }
 

@@ -12,6 +12,7 @@ use kernel::task::Current;
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value::{self, MovableRange};
@@ -210,7 +211,7 @@ fn each_told<'a, M: Machine>(call: &mut Call<'_, 'a, M>, done: &str, act: Act<M:
         Ok(())
     })?;
     let count = named - failed;
-    writeln!(call, "{done} {count} page{}", if count == 1 { "" } else { "s" })?;
+    writeln!(call, "{done} {}", Count::pages(count))?;
     Ok(Status::done_if(failed == 0 && named > 0))
 }
 

@@ -14,6 +14,7 @@ use kernel::mm::slab::{self, BadFree};
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::handles::NoRoom;
 use crate::machine::Machine;
 use crate::objects::{Object, Origin};
@@ -243,7 +244,7 @@ fn run_kfree<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         }
     }
     if freed > 0 || status == Status::DONE {
-        writeln!(call, "freed {freed} object{}", if freed == 1 { "" } else { "s" })?;
+        writeln!(call, "freed {}", Count(freed, "object"))?;
     }
     Ok(status)
 }

@@ -13,6 +13,7 @@ use super::kmalloc::refuse;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
 use crate::commons::CalledOff;
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
@@ -249,7 +250,7 @@ fn run_consume<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         Ok(read) => read,
         Err(error) => return refuse(call, error),
     };
-    writeln!(call, "read {} packet{}", read.packets, if read.packets == 1 { "" } else { "s" })?;
+    writeln!(call, "read {}", Count(read.packets, "packet"))?;
     if read.damaged > 0 {
         writeln!(call, "{} of them are not what came in", read.damaged)?;
         return Ok(Status::AUDIT);

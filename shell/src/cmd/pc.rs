@@ -16,6 +16,7 @@ use kernel::task::Current;
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
@@ -34,16 +35,6 @@ const TASK: Arg = Arg::Opt("--task", "NAME", Kind::Task);
 const RUN: &[Arg] = &[FILE, PAGE, COUNT];
 /// The same, for a task.
 const RUN_OF_TASK: &[Arg] = &[FILE, PAGE, COUNT, TASK];
-
-/// A number of pages, in words.
-#[derive(Clone, Copy)]
-pub struct Count(pub u64);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} page{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
 
 /// `pc read FILE PAGE [N]`
 pub const fn read<M: Machine>() -> Command<M> {
@@ -280,7 +271,7 @@ fn plain<'a, M: Machine>(call: &mut Call<'_, 'a, M>, verb: &str, act: Act<M, ()>
         let act =
             |call: &mut Call<'_, '_, M>, place| call.pages(|memory, current, users| act(memory, current, users, place));
         let (done, result) = for_each(call, first, wanted, act, |()| ());
-        end(call, format_args!("{verb} {}", Count(done)), done, result)
+        end(call, format_args!("{verb} {}", Count::pages(done)), done, result)
     })
 }
 
@@ -314,14 +305,14 @@ fn with_lookups<'a, M: Machine>(
         let mut lookups = Lookups::default();
         let (done, result) = for_each(call, first, wanted, act, |lookup| lookups.note(lookup));
         let Lookups { cached, others } = lookups;
-        end(call, format_args!("{verb} {}: {cached} cached, {others} {elsewhere}", Count(done)), done, result)
+        end(call, format_args!("{verb} {}: {cached} cached, {others} {elsewhere}", Count::pages(done)), done, result)
     })
 }
 
 fn run_ra<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let (first, wanted) = (first_place(call)?, count(call.args.word(2))?);
     let read = call.pages(|memory, current, users| filemap::readahead(memory, current, users, first, wanted))?;
-    writeln!(call, "read ahead {read} of {}", Count(u64::from(wanted)))?;
+    writeln!(call, "read ahead {read} of {}", Count::pages(u64::from(wanted)))?;
     call.check_interrupt()?;
     Ok(Status::DONE)
 }
@@ -343,7 +334,7 @@ fn run_write<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     };
     let (done, result) = for_each(call, first, wanted, act, |lookup| lookups.note(lookup));
     let Lookups { cached, others } = lookups;
-    end(call, format_args!("wrote {}: {cached} cached, {others} new", Count(done)), done, result)
+    end(call, format_args!("wrote {}: {cached} cached, {others} new", Count::pages(done)), done, result)
 }
 
 fn run_map<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {

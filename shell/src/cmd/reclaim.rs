@@ -6,9 +6,9 @@ use kernel::addr::Order;
 use kernel::mm::owner::PageOwner;
 use kernel::mm::{freelist, page_alloc, reserves};
 
-use super::pc::Count;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status};
 use crate::value;
@@ -63,7 +63,7 @@ fn run_direct<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let order = call.args.word(1).map_or(Ok(Order::ZERO), value::order)?;
     parsed.notes().try_for_each(|note| writeln!(call, "{note}"))?;
     let reclaimed = call.kernel(|memory, current| page_alloc::reclaim(memory, current, parsed.mask, order));
-    writeln!(call, "reclaimed {}", Count(reclaimed))?;
+    writeln!(call, "reclaimed {}", Count::pages(reclaimed))?;
     call.check_interrupt()?;
     Ok(Status::done_if(reclaimed > 0))
 }

@@ -11,6 +11,7 @@ use super::free::{Freed, free_matching};
 use super::jobs::wait_for;
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::exec::Shell;
 use crate::exit;
 use crate::machine::Machine;
@@ -277,7 +278,7 @@ fn run_kill<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let mapped = call.shell.end_task(task).mapped;
     write!(call, "killed {name}: {freed}")?;
     if mapped > 0 {
-        write!(call, "; unmapped {mapped} page{}", if mapped == 1 { "" } else { "s" })?;
+        write!(call, "; unmapped {}", Count::pages(mapped))?;
     }
     writeln!(call)?;
     Ok(status)

@@ -11,6 +11,7 @@ use kernel::mm::vmalloc::{self, BadVfree};
 use super::kmalloc::{gfp_or_kernel, refuse};
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
@@ -73,7 +74,7 @@ fn run_vmalloc<'a, M: Machine>(call: &mut Call<'_, 'a, M>, also: Gfp) -> Outcome
         Ok(start) => {
             let (number, pages) = (call.shell.session.next_number(), bytes.div_ceil(PAGE_SIZE));
             call.shell.session.areas.push(number, start, pages << PAGE_SHIFT);
-            writeln!(call, "#{number} {pages} page{} at {:#x}", if pages == 1 { "" } else { "s" }, start.0)?;
+            writeln!(call, "#{number} {} at {:#x}", Count::pages(pages), start.0)?;
             Ok(Status::DONE)
         }
         Err(error) => refuse(call, format_args!("NULL: {error}")),
@@ -103,7 +104,7 @@ fn run_vfree<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
         status = if done == Status::DONE { status } else { done };
     }
     if pages > 0 || status == Status::DONE {
-        writeln!(call, "freed {pages} page{}", if pages == 1 { "" } else { "s" })?;
+        writeln!(call, "freed {}", Count::pages(pages))?;
     }
     Ok(status)
 }

@@ -1,11 +1,9 @@
-//! A cache as a whole: its empty slabs given back, all of it destroyed, all of it looked at.
+//! A cache as a whole: its empty slabs given back, or all of it destroyed.
 //!
-//! Linux: `kmem_cache_shrink`, `kmem_cache_destroy`, `validate_slab_cache`.
+//! Linux: `kmem_cache_shrink`, `kmem_cache_destroy`.
 //! Linux does more: it interrupts only those CPUs that have a slab to give up.
 
-use super::debug::{self, Corruption};
-use super::{pages, partial};
-use crate::addr::PhysAddr;
+use super::{debug, pages, partial};
 use crate::mm::kmem_cache::{CacheError, Chain, KmemCache, Partial};
 use crate::mm::list::List;
 use crate::mm::memory::{Env, Memory};
@@ -19,7 +17,7 @@ const PROMOTED: usize = 32;
 /// Gives every slab of the cache without an object in use back, and puts the fullest ones where they are taken first;
 /// how many slabs are left. Linux: `kmem_cache_shrink`, which says 0 when there is none.
 pub fn kmem_cache_shrink<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, cache: &KmemCache) -> u64 {
-    memory.on_each_cpu(current, &|_| flush_cpu_slab(memory, current, cache));
+    flush_all(memory, current, cache);
     for node in memory.online_nodes() {
         let mut empty = List::EMPTY;
         {
@@ -33,7 +31,12 @@ pub fn kmem_cache_shrink<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, 
     cache.nr_slabs()
 }
 
-/// Puts this CPU's slabs where they belong. Linux: `flush_cpu_slab`.
+/// Puts the slabs of every CPU where they belong. Linux: `flush_all`.
+pub(super) fn flush_all<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, cache: &KmemCache) {
+    memory.on_each_cpu(current, &|_| flush_cpu_slab(memory, current, cache));
+}
+
+/// Linux: `flush_cpu_slab`.
 fn flush_cpu_slab<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, cache: &KmemCache) {
     let mut empty = List::EMPTY;
     {
@@ -103,43 +106,4 @@ pub fn kmem_cache_destroy<E: Env>(
             Err(CacheError::Busy(slabs))
         }
     }
-}
-
-/// What is wrong with a free object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Invalid {
-    /// The chain of free objects was overwritten where the link of one lies.
-    Chain(PhysAddr),
-    /// The bytes of one, or around it, were overwritten.
-    Bytes(Corruption),
-}
-
-/// Looks at every free object in the partial slabs of the nodes and changes nothing; how many there are.
-///
-/// # Errors
-///
-/// The first one that somebody wrote to. Linux: `validate_slab_cache`.
-pub fn kmem_cache_validate<E: Env>(memory: &Memory<'_, E>, cache: &KmemCache) -> Result<u64, Invalid> {
-    let mut objects = 0;
-    for node in memory.online_nodes() {
-        let pin = memory.pin();
-        let partial = cache.node(node.id).partial.lock(&pin);
-        for index in partial.list.iter(&memory.pages) {
-            if let Some(slab) = Slab::at(memory, index) {
-                objects += validate_slab(memory, &slab)?;
-            }
-        }
-    }
-    Ok(objects)
-}
-
-/// Linux: `validate_slab`.
-fn validate_slab<E: Env>(memory: &Memory<'_, E>, slab: &Slab<'_>) -> Result<u64, Invalid> {
-    let (mut chain, mut objects) = (slab.chain(memory), 0);
-    slab.cache.take_broken().map_or(Ok(()), |at| Err(Invalid::Chain(at)))?;
-    while let Some((n, rest)) = slab.peek(memory, chain).map_err(Invalid::Chain)? {
-        debug::check_free(memory, slab, n).map_err(Invalid::Bytes)?;
-        (chain, objects) = (rest, objects + 1);
-    }
-    Ok(objects)
 }

@@ -1,5 +1,6 @@
 //! Slabs at work on a machine of 64 MiB: where objects come from, where slabs go, and what misuse does not change.
 
+use super::validate::Invalid;
 use super::*;
 use crate::mm::kmem_cache::{CacheFlags, FROZEN};
 use crate::mm::slabinfo::{SlabInfo, slabinfo};
@@ -38,6 +39,11 @@ impl<'m> Lab<'m> {
 
     fn shrink(&self, cache: &KmemCache) -> u64 {
         kmem_cache_shrink(&self.memory, &self.current(), cache)
+    }
+
+    /// Free objects in the cache's slabs, if nothing is wrong with it.
+    fn validate(&self, cache: &KmemCache) -> Result<u64, Invalid> {
+        kmem_cache_validate(&self.memory, &self.current(), cache).map(|valid| valid.objects)
     }
 
     fn info(&self, cache: &KmemCache) -> SlabInfo {

@@ -6,9 +6,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use kernel::mm::pagecache::{file_gfp, set_file_gfp};
 use kernel::mm::{truncate, verify, writeback};
 
-use super::{Count, FILE, file};
+use super::{FILE, file};
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status};
 use crate::value;
@@ -98,7 +99,7 @@ clears __GFP_FS.",
 
 fn run_drop<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let dropped = call.pages(truncate::drop_pagecache)?;
-    writeln!(call, "dropped {}", Count(dropped))?;
+    writeln!(call, "dropped {}", Count::pages(dropped))?;
     Ok(Status::DONE)
 }
 
@@ -110,7 +111,7 @@ fn run_truncate<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 
 fn run_sync<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let written = call.pages(writeback::sync)?;
-    writeln!(call, "wrote {}", Count(written))?;
+    writeln!(call, "wrote {}", Count::pages(written))?;
     Ok(Status::DONE)
 }
 
@@ -119,7 +120,7 @@ fn run_verify<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if call.json() {
         writeln!(call, r#"{{"pages":{pages},"lost":{lost}}}"#)?;
     } else {
-        writeln!(call, "verified {}: {lost} lost", Count(pages))?;
+        writeln!(call, "verified {}: {lost} lost", Count::pages(pages))?;
     }
     Ok(if lost == 0 { Status::DONE } else { Status::AUDIT })
 }

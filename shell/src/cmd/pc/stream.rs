@@ -3,9 +3,10 @@
 use kernel::mm::filemap::{self, Lookup};
 use kernel::mm::pagecache::check_place;
 
-use super::{Count, FILE, count, file};
+use super::{FILE, count, file};
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
+use crate::count::Count;
 use crate::machine::Machine;
 use crate::status::{Outcome, Status, Trouble};
 
@@ -47,7 +48,7 @@ fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let mut streamed = Streamed::default();
     let end = read(call, file, wanted, over, &mut streamed);
     let Streamed { pages, ahead, alone } = streamed;
-    let pages = Count(pages.into());
+    let pages = Count::pages(pages.into());
     call.shell.say(format_args!("streamed {pages}: {ahead} read ahead, {alone} read alone\n"));
     end.map(|()| Status::DONE)
 }

@@ -116,7 +116,7 @@ fn two_chains_of_one_slab_become_one() {
     objects[..3].iter().for_each(|object| lab.put(cache, *object).unwrap());
     lab.memory.env.cpu().set_cpu(0);
     assert_eq!(lab.shrink(cache), 1);
-    assert_eq!((kmem_cache_validate(&lab.memory, cache), lab.figures(cache)), (Ok(5), [3, 8, 1]));
+    assert_eq!((lab.validate(cache), lab.figures(cache)), (Ok(5), [3, 8, 1]));
     objects[3..].iter().for_each(|object| lab.put(cache, *object).unwrap());
     assert_eq!((lab.shrink(cache), lab.slab_pages()), (0, [0, 0]));
 }

@@ -4,7 +4,6 @@ use super::*;
 use crate::host::HostMachine;
 use crate::mm::kmem_cache::CacheError;
 use crate::mm::memory::LinearMap;
-use crate::mm::slab::shrink::Invalid;
 
 /// A misuse that is refused with `error` and `reports`, and changes neither pages nor caches.
 #[track_caller]
@@ -132,11 +131,12 @@ fn a_partial_slab_with_a_broken_chain_leaves_the_list() {
     let objects: Vec<_> = (0..4).map(|_| lab.get(cache)).collect();
     lab.put(cache, objects[3]).unwrap();
     lab.shrink(cache);
-    assert_eq!(kmem_cache_validate(&lab.memory, cache), Ok(5));
+    assert_eq!(lab.validate(cache), Ok(5));
     lab.memory.env.linear().write_word(objects[3], 7);
-    assert_eq!(kmem_cache_validate(&lab.memory, cache), Err(Invalid::Chain(objects[3])));
+    assert_eq!(lab.validate(cache), Err(Invalid::Chain(objects[3])));
     let said = logged(|| lab.put(cache, objects[2]).unwrap());
     assert!(said.contains("Freechain corrupt"), "{said}");
+    assert_eq!(lab.validate(cache), Ok(1));
     assert_eq!(lab.get(cache), objects[2]);
     assert_ne!(lab.get(cache).pfn(), objects[2].pfn());
 }
@@ -182,7 +182,7 @@ fn use_after_free_takes_the_slab_out_of_use() {
     let object = lab.get(cache);
     lab.put(cache, object).unwrap();
     lab.memory.env.write(PhysAddr(object.0 + 50), 0);
-    let invalid = kmem_cache_validate(&lab.memory, cache);
+    let invalid = lab.validate(cache);
     assert!(matches!(invalid, Err(Invalid::Bytes(found)) if found.at.0 == object.0 + 50), "{invalid:?}");
     let mut next = PhysAddr(0);
     let said = logged(|| next = lab.get(cache));
@@ -232,6 +232,14 @@ fn every_refusal_says_what_was_wrong() {
         (BadFree::WrongCache(one, 3, 4), "0x40001000 is an object of cache 3, not of cache 4"),
         (BadFree::AlreadyFree(one), "0x40001000 is free already"),
         (BadFree::Overrun(one, two, 0x2a), "0x40001040, beside the object at 0x40001000, was overwritten with 0x2a"),
+    ];
+    texts.iter().for_each(|(error, text)| assert_eq!(error.to_string(), *text));
+    let red = debug::Corruption { area: debug::Area::Redzone, at: two, found: 0x2a, expected: 0xbb };
+    let texts = [
+        (Invalid::Chain(one), "the link of a free object at 0x40001000 was overwritten"),
+        (Invalid::Bytes(red), "0x40001040, beside a free object, is 0x2a instead of 0xbb"),
+        (Invalid::Frozen(one.pfn()), "the slab at pfn 0x40001 is on its node's list and some CPU's"),
+        (Invalid::Miscounted(1, 2), "1 partial slabs counted but counter=2"),
     ];
     texts.iter().for_each(|(error, text)| assert_eq!(error.to_string(), *text));
     let block = NoObject::NoBlock(10, Gfp::GFP_KERNEL);
