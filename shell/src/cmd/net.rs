@@ -22,7 +22,7 @@ use crate::value;
 const PROTOCOLS: [(&str, u16); 6] =
     [("ip", 0x0800), ("arp", 0x0806), ("ipv6", 0x86dd), ("8021q", 0x8100), ("8021ad", 0x88a8), ("lldp", 0x88cc)];
 
-/// `net sock N [memalloc|plain|close] [--rcvbuf BYTES]`
+/// `net sock N [memalloc|plain|close] [--rcvbuf SIZE]`
 pub const fn sock<M: Machine>() -> Command<M> {
     Command {
         name: "net sock",
@@ -30,12 +30,12 @@ pub const fn sock<M: Machine>() -> Command<M> {
         help: "\
 Pages are swapped out or written back over a socket that is memalloc: once
 there is one, packets may use the reserves, and those that did are dropped if
-they are for another one. --rcvbuf: bytes that waiting packets may take.
+they are for another one. --rcvbuf: what waiting packets may take.
 Linux: sk_set_memalloc, sk_clear_memalloc. See study note 0.",
         args: &[
             Arg::One("N", Kind::Number),
             Arg::Maybe("memalloc|plain|close", Kind::Choice(&["memalloc", "plain", "close"])),
-            Arg::Opt("--rcvbuf", "BYTES", Kind::Number),
+            Arg::Opt("--rcvbuf", "SIZE", Kind::Number),
         ],
         examples: &["net sock 0; net sock 1 memalloc; net stat"],
         run: run_sock,
@@ -172,7 +172,7 @@ fn done_or_refused<'a, M: Machine>(call: &mut Call<'_, 'a, M>, result: Result<()
 
 fn run_sock<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let number = number(call)?;
-    let rcvbuf = call.args.option("--rcvbuf").map(value::number).transpose()?;
+    let rcvbuf = call.args.option("--rcvbuf").map(value::size).transpose()?;
     let what = call.args.word(1).unwrap_or("open");
     if !["open", "memalloc", "plain", "close"].contains(&what) {
         return Err(value::unknown("kind of socket", what, ["memalloc", "plain", "close"].into_iter()).into());

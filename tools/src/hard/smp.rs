@@ -22,12 +22,14 @@ pub fn checks() -> Vec<Check> {
         add(&format!("a CPU of {name} that is stuck"), Box::new(move |built| stuck(built, &machine)));
     }
     for (name, machine) in machines() {
-        let (shrunk, flooded, short, interrupted) = (machine.clone(), machine.clone(), machine.clone(), machine);
+        let (shrunk, flooded, short) = (machine.clone(), machine.clone(), machine.clone());
+        let (shared, interrupted) = (machine.clone(), machine);
         add(
             &format!("slabs of another CPU of {name} are given back"),
             Box::new(move |built| given_back(built, &shrunk)),
         );
         add(&format!("a flood while 4 CPUs of {name} allocate"), Box::new(move |built| flood(built, &flooded)));
+        add(&format!("a network that 3 CPUs of {name} share"), Box::new(move |built| networked(built, &shared)));
         add(&format!("interrupts allocate under pressure on {name}"), Box::new(move |built| atomic(built, &short)));
         add(&format!("interrupts of 3 CPUs at a time on {name}"), Box::new(move |built| served(built, &interrupted)));
     }
@@ -192,6 +194,36 @@ fn given_back(built: &Built, machine: &MachineArgs) -> Result<()> {
     let gone = after.contains("\nconn: 0 slabs left\ndestroyed\n") && after.contains(" 0 allocated, 0 bad\n");
     let freed = after.lines().filter(|line| line.contains(": mm_page_free: ") && line.ends_with(" order=2")).count();
     ensure!(gone && freed == 6, "{freed} slabs of 6 given back:\n{console}");
+    Ok(())
+}
+
+/// Packets of both kinds come in on two CPUs for one socket, which a third one reads until they are done; what is left, the
+/// shell reads.
+const PACKETS: &str = "\
+task new one --cpu 1; task new two --cpu 2; task new reader --cpu 3
+net sock 0 --rcvbuf 100M
+task run one repeat 300 net rx 0 1500 20 & task run two repeat 300 net rx 0 100 20 & \
+task run reader repeat 900 net consume 0 &
+sleep 1; wait; net consume 0; net stat
+net drain; cache shrink skbuff_head_cache; net sock 0 close
+audit
+";
+
+/// Every packet arrives once, as it was sent, and leaves nothing behind.
+fn networked(built: &Built, machine: &MachineArgs) -> Result<()> {
+    let (console, finished) = script(built, machine, PACKETS)?;
+    ensure!(finished.status == 0, "status {}:\n{console}", finished.status);
+    for job in ["[1] done: ", "[2] done: ", "[3] done: "] {
+        ensure!(console.lines().any(|line| line.starts_with(job)), "no line {job:?}:\n{console}");
+    }
+    let counter = |name: &str| {
+        let row = console.lines().map(|line| line.split_whitespace()).find(|row| row.clone().next() == Some(name));
+        row.and_then(|mut row| row.nth(1)).and_then(|count| count.parse::<u64>().ok())
+    };
+    let counts = ["rx", "delivered", "queued", "rcvbuf_drop", "rx_nomem"].map(counter);
+    ensure!(counts == [12_000, 12_000, 0, 0, 0].map(Some), "counted {counts:?}:\n{console}");
+    let gone = console.contains("skbuff_head_cache: 0 slabs left") && console.contains(" 0 allocated, 0 bad\n");
+    ensure!(gone, "something stayed:\n{console}");
     Ok(())
 }
 
