@@ -24,8 +24,8 @@
 //!   the entry     mm: kswapd, slowpath, page_alloc
 //!   users         mm: raw, content, sparse, tables, users, pc_error, store, rmap, swapfile, page_io,
 //!                 page_wait, dirty_limits, writeback, pagecache, filemap, truncate, mincore,
-//!                 verify, pins, mmap, anon, fault, handles, relocate, shadows, accounts,
-//!                 callbacks, slab, vmalloc, mempool, page_frag, skb
+//!                 verify, pins, mmap, anon, fault, swapoff, handles, relocate, shadows,
+//!                 accounts, callbacks, slab, vmalloc, mempool, page_frag, skb
 //!   views         proc, check, explain, stress
 //! ```
 //!

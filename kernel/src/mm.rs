@@ -88,6 +88,7 @@ pub mod slab;
 pub mod sparse;
 mod store;
 pub mod swapfile;
+pub mod swapoff;
 pub mod tables;
 pub mod truncate;
 pub mod users;

@@ -2,6 +2,7 @@
 //!
 //! A page that its task uses is mapped, or in the swap cache and needs to be mapped again ([`Fault::Minor`]), or in its
 //! slot only and needs to be read ([`Fault::Major`]). [`write()`] makes a new version of it, which its slot does not have.
+//! [`bring_in`] is what a fault does, for any task's page: `swapoff` brings in everybody's.
 //!
 //! Linux: `mm/memory.c`, `handle_mm_fault`, `do_swap_page`, `do_wp_page`. Linux does more: it reads neighbours ahead.
 
@@ -23,7 +24,7 @@ use super::swapfile::{self, swap_space};
 use super::tables::MapFlags;
 use super::users::{PageUser, State, Users};
 use crate::gfp::Gfp;
-use crate::task::Current;
+use crate::task::{Current, Task};
 use crate::vmstat::{LabEvent, VmEvent};
 
 /// How a page was found when it was used.
@@ -37,6 +38,14 @@ pub enum Fault {
     Major,
 }
 
+/// A place in a task's memory.
+#[derive(Clone, Copy)]
+pub(super) struct At<'t> {
+    pub task: &'t Task,
+    /// The virtual page number.
+    pub vpn: u32,
+}
+
 /// Where a task's page is.
 enum Whereabouts {
     /// Mapped; it is young now.
@@ -47,15 +56,10 @@ enum Whereabouts {
     Slot(u32),
 }
 
-/// Where the acting task's page is, and its record. A page that is nowhere was lost.
-fn look_up<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    users: &Users<'_>,
-    vpn: u32,
-) -> Result<(u32, Whereabouts), PcError> {
+/// Where a task's page is, and its record. A page that is nowhere was lost.
+fn look_up<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, at: At<'_>) -> Result<(u32, Whereabouts), PcError> {
     users.locked(memory, |state| {
-        let entry = anon::find(users, state, current.task, vpn).ok_or(PcError::NoPage(vpn))?;
+        let entry = anon::find(users, state, at.task, at.vpn).ok_or(PcError::NoPage(at.vpn))?;
         let anon = users.anon(entry);
         let whereabouts = match (anon.page(), anon.slot()) {
             (Some(_), _) if anon.state.get().contains(MapFlags::MAPPED) => {
@@ -72,7 +76,7 @@ fn look_up<E: Env>(
                 users.swap_cache.searched.fetch_add(1, Relaxed);
                 Whereabouts::Slot(slot)
             }
-            (None, None) => return Err(PcError::NoPage(vpn)),
+            (None, None) => return Err(PcError::NoPage(at.vpn)),
         };
         Ok((entry, whereabouts))
     })
@@ -89,20 +93,35 @@ pub fn touch<E: Env>(
     users: &Users<'_>,
     vpn: u32,
 ) -> Result<Fault, PcError> {
+    let fault = bring_in(memory, current, users, At { task: current.task, vpn })?;
+    memory.count(VmEvent::Pgfault, u64::from(fault != Fault::None));
+    memory.count(VmEvent::Pgmajfault, u64::from(fault == Fault::Major));
+    Ok(fault)
+}
+
+/// Maps a task's page, wherever it is; how it was found.
+///
+/// # Errors
+///
+/// As [`touch`].
+pub(super) fn bring_in<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    users: &Users<'_>,
+    at: At<'_>,
+) -> Result<Fault, PcError> {
     let mut fault = Fault::Minor;
     loop {
-        match look_up(memory, current, users, vpn)? {
+        match look_up(memory, users, at)? {
             (_, Whereabouts::Mapped) => return Ok(Fault::None),
             (entry, Whereabouts::Slot(slot)) => {
                 fault = Fault::Major;
-                swap_in(memory, current, users, vpn, (entry, slot))?;
+                swap_in(memory, current, users, at, (entry, slot))?;
             }
             (entry, Whereabouts::SwapCache(index)) => {
-                let mapped = map_cached(memory, current, users, entry, index);
+                let mapped = map_cached(memory, current, users, at.task, entry, index);
                 swap::put_page(memory, current, index);
                 if mapped? {
-                    memory.count(VmEvent::Pgfault, 1);
-                    memory.count(VmEvent::Pgmajfault, u64::from(fault == Fault::Major));
                     return Ok(fault);
                 }
             }
@@ -115,16 +134,16 @@ fn swap_in<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
     users: &Users<'_>,
-    vpn: u32,
+    at: At<'_>,
     (entry, slot): (u32, u32),
 ) -> Result<(), PcError> {
-    let index =
-        memory.pages.index(page_alloc::alloc_page_vma(memory, current, Gfp::GFP_HIGHUSER_MOVABLE, u64::from(vpn))?);
+    let place = u64::from(at.vpn);
+    let index = memory.pages.index(page_alloc::alloc_page_vma(memory, current, Gfp::GFP_HIGHUSER_MOVABLE, place)?);
     let page = users.page(index);
     page.set_flags(PageFlags::LOCKED | PageFlags::SWAPBACKED);
     let added = users.locked(memory, |state| {
         // The task may have been reaped while it waited for the page.
-        let wanted = is_in_slot(users, state, current, vpn, (entry, slot)) && users.anon(entry).page().is_none();
+        let wanted = is_in_slot(users, state, at, (entry, slot)) && users.anon(entry).page().is_none();
         if wanted {
             users.anon(entry).page.store(index, Relaxed);
             users.set_user(index, PageUser::Anon(entry));
@@ -137,32 +156,24 @@ fn swap_in<E: Env>(
         memory.count(VmEvent::Pgpgin, PAGE_KIB);
         memory.count(VmEvent::Pswpin, 1);
         wait_for_read(memory, current, users);
-        end_swap_in(memory, current, users, vpn, (entry, slot), index);
+        end_swap_in(memory, users, at, (entry, slot), index);
     }
     swap::unlock_page(memory, index);
     swap::put_page(memory, current, index);
     Ok(())
 }
 
-/// Whether the acting task's page has this record and this slot. The caller has locked the tables.
-fn is_in_slot(users: &Users<'_>, state: &State, current: &Current<'_>, vpn: u32, (entry, slot): (u32, u32)) -> bool {
-    anon::find(users, state, current.task, vpn) == Some(entry) && users.anon(entry).slot() == Some(slot)
+/// Whether the task's page has this record and this slot. The caller has locked the tables.
+fn is_in_slot(users: &Users<'_>, state: &State, at: At<'_>, (entry, slot): (u32, u32)) -> bool {
+    anon::find(users, state, at.task, at.vpn) == Some(entry) && users.anon(entry).slot() == Some(slot)
 }
 
 /// Fills a page with what its slot has, which must be what its task wrote last; if the task still has it.
-fn end_swap_in<E: Env>(
-    memory: &Memory<'_, E>,
-    current: &Current<'_>,
-    users: &Users<'_>,
-    vpn: u32,
-    place: (u32, u32),
-    index: u32,
-) {
-    let stored = users.locked(memory, |state| {
-        is_in_slot(users, state, current, vpn, place).then(|| store::read_slot(users, place.1))
-    });
+fn end_swap_in<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, at: At<'_>, place: (u32, u32), index: u32) {
+    let stored =
+        users.locked(memory, |state| is_in_slot(users, state, at, place).then(|| store::read_slot(users, place.1)));
     let Some(Stored { version, sum }) = stored else { return };
-    let pid = current.task.pid();
+    let (pid, vpn) = (at.task.pid(), at.vpn);
     content::write(memory, index, Content::anon(pid, vpn, version));
     if sum != Some(content::sum(memory, index)) {
         memory.count_lab(LabEvent::PcCorrupt);
@@ -176,6 +187,7 @@ fn map_cached<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
     users: &Users<'_>,
+    task: &Task,
     entry: u32,
     index: u32,
 ) -> Result<bool, PcError> {
@@ -186,7 +198,7 @@ fn map_cached<E: Env>(
         if absent {
             users.page(index).get(1);
             rmap::anon_present(memory, users, entry, index);
-            current.task.mm.swapents.fetch_sub(1, Relaxed);
+            task.mm.swapents.fetch_sub(1, Relaxed);
         }
         absent
     });

@@ -334,7 +334,8 @@ pub struct Mapping {
 
 /// Calls `each` with every slot of `kmap` that has users; how often all unused ones were emptied so far.
 pub fn for_each_kmap<E: Env>(memory: &Memory<'_, E>, mut each: impl FnMut(Mapping)) -> u64 {
-    for slot in 0..LAST_PKMAP {
+    let slots = if memory.highmem.start < memory.span().end { LAST_PKMAP } else { 0 };
+    for slot in 0..slots {
         let used = {
             let pin = memory.pin();
             memory.highmem.pkmaps.lock(&pin).used(slot)

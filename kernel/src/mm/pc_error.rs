@@ -40,6 +40,10 @@ pub enum PcError {
     NotMovable(Gfp),
     /// There is swap space already, so many slots, in use.
     SwapInUse(u64),
+    /// Somebody is giving the swap space up.
+    SwapClosing,
+    /// Swap space of so many slots cannot be given up, for in memory there is room for so many pages only.
+    NoRoomToUnuse(u64, u64),
     /// The work was called off, or may not wait here.
     Interrupted,
 }
@@ -64,7 +68,14 @@ impl fmt::Display for PcError {
             PcError::NoPage(vpn) => write!(f, "the task has no anonymous page {vpn}"),
             PcError::NoHandle(number) => write!(f, "there is no handle {number}"),
             PcError::NotMovable(gfp) => write!(f, "a handle's page can move: the mask needs __GFP_MOVABLE, not {gfp}"),
-            PcError::SwapInUse(used) => write!(f, "{used} slots of the swap space are in use"),
+            PcError::SwapInUse(used) => write!(f, "{used} slots of the swap space are in use; swapoff comes first"),
+            PcError::SwapClosing => write!(f, "somebody is giving the swap space up already"),
+            PcError::NoRoomToUnuse(slots, room) => {
+                write!(
+                    f,
+                    "there is room for {room} pages in memory, and the swap space has {slots} slots; free something"
+                )
+            }
             PcError::Interrupted => write!(f, "interrupted"),
         }
     }

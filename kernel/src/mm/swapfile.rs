@@ -4,7 +4,7 @@
 //! reference, and can be written and evicted as a file's page is. The slot stays the page's until its task writes it
 //! anew and [`try_to_free_swap`] takes it back, or until the task gives the page up.
 //!
-//! Neighbours: `page_io` writes pages to their slots, `anon` reads them back. Linux: `mm/swapfile.c`, `mm/swap_state.c`.
+//! Neighbours: `page_io` writes pages to their slots, `fault` reads them back, `swapoff` reads all of them. Linux: `mm/swapfile.c`, `mm/swap_state.c`.
 //! Linux does more: several areas with priorities, clusters, readahead, and slots that several tasks share.
 
 use crate::sync::atomic::Ordering::Relaxed;
@@ -30,7 +30,7 @@ pub(super) fn swap_cache(users: &Users<'_>) -> SwapCache {
     SwapCache { pages: added - deleted, added, deleted, found, searched }
 }
 
-/// Makes swap space of `slots` slots, none of them in use; 0 for none. Linux: `swapon`, `swapoff`.
+/// Makes swap space of `slots` slots, none of them in use. Linux: `swapon`.
 ///
 /// # Errors
 ///
@@ -41,6 +41,9 @@ pub fn swapon<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, slots: u64) -> 
         return Err(PcError::TableFull("swap slots", limit));
     }
     users.locked(memory, |state| {
+        if state.closing > 0 {
+            return Err(PcError::SwapClosing);
+        }
         let space = swap_space(users);
         if space.free < space.total {
             return Err(PcError::SwapInUse(space.total - space.free));
@@ -55,13 +58,45 @@ pub fn swapon<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, slots: u64) -> 
     })
 }
 
+/// Begins to give the space up: it has no slot any more for those who want one. How many it has. Linux: the first part of
+/// `sys_swapoff`.
+pub(super) fn close(users: &Users<'_>, state: &mut State) -> Result<u32, PcError> {
+    if state.closing > 0 {
+        return Err(PcError::SwapClosing);
+    }
+    state.closing = users.swap_total.swap(0, Relaxed) as u32;
+    users.swap_free.store(0, Relaxed);
+    Ok(state.closing)
+}
+
+/// Ends what [`close`] began: the space is gone, or as before, with the slots in use that are left. Linux:
+/// `reinsert_swap_info`.
+pub(super) fn end_close(users: &Users<'_>, state: &mut State, is_gone: bool) {
+    let slots = core::mem::take(&mut state.closing);
+    if !is_gone {
+        let free = (0..slots).filter(|&slot| entry_of(users, slot).is_none()).count();
+        users.swap_total.store(slots.into(), Relaxed);
+        users.swap_free.store(free as u64, Relaxed);
+    }
+}
+
+/// The record of the page that has a slot.
+pub(super) fn entry_of(users: &Users<'_>, slot: u32) -> Option<u32> {
+    Some(users.slot(slot).owner.load(Relaxed)).filter(|&entry| entry != NIL)
+}
+
+/// Task number and virtual page number of the page that has a slot.
+pub(super) fn owner(users: &Users<'_>, slot: u32) -> Option<(u16, u32)> {
+    entry_of(users, slot).map(|entry| users.anon_place(entry))
+}
+
 /// Takes a slot for an anonymous page. Linux: `get_swap_page`.
 fn take_slot(users: &Users<'_>, state: &mut State, entry: u32) -> Option<u32> {
     let SwapSpace { total, free } = swap_space(users);
     if free == 0 {
         return None;
     }
-    let is_free = |slot: &u32| users.slot(*slot).owner.load(Relaxed) == NIL;
+    let is_free = |slot: &u32| entry_of(users, *slot).is_none();
     let number = (state.next_slot..total as u32).chain(0..state.next_slot).find(is_free)?;
     let slot = users.slot(number);
     slot.owner.store(entry, Relaxed);
@@ -71,13 +106,13 @@ fn take_slot(users: &Users<'_>, state: &mut State, entry: u32) -> Option<u32> {
     Some(number)
 }
 
-/// Takes an anonymous page's slot away from it. Linux: `swap_free`.
+/// Takes an anonymous page's slot away from it. It is free then, unless the space is given up. Linux: `swap_free`.
 pub(super) fn free_slot(users: &Users<'_>, entry: u32) {
     let anon = users.anon(entry);
     if let Some(slot) = anon.slot() {
         users.slot(slot).owner.store(NIL, Relaxed);
         anon.slot.store(NIL, Relaxed);
-        users.swap_free.fetch_add(1, Relaxed);
+        users.swap_free.fetch_add(u64::from(users.swap_total.load(Relaxed) > 0), Relaxed);
     }
 }
 

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub nr_requests: u32,
     /// Where the next search for a swap slot begins.
     pub next_slot: u32,
+    /// Slots of the swap space that is being given up; 0 if none is.
+    pub closing: u32,
     /// The mask with which each file's pages are allocated. Linux: `mapping_gfp_mask`.
     pub file_gfp: [Gfp; MAX_FILES as usize],
 }
@@ -166,6 +168,7 @@ impl<'m> Users<'m> {
                     first_request: 0,
                     nr_requests: 0,
                     next_slot: 0,
+                    closing: 0,
                     file_gfp: [Gfp::GFP_HIGHUSER_MOVABLE; MAX_FILES as usize],
                 },
             ),

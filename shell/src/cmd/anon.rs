@@ -8,9 +8,9 @@ use kernel::mm::anon::{self, Populated};
 use kernel::mm::fault::{self, Fault};
 use kernel::mm::owner::SwapSpace;
 use kernel::mm::pc_error::PcError;
-use kernel::mm::swapfile;
 use kernel::mm::users::MAX_INDEX;
 use kernel::mm::verify::Verified;
+use kernel::mm::{swapfile, swapoff};
 use kernel::proc::json::Quoted;
 
 use super::pc::count;
@@ -113,10 +113,12 @@ only. Tasks without any are left out.",
 pub const fn swapon<M: Machine>() -> Command<M> {
     Command {
         name: "swapon",
-        summary: "show the swap space, or make one of N slots",
+        summary: "show the swap space, make one of N slots, or give it up",
         help: "\
-A slot has room for one page; 0 is swapoff. Refused while slots are in use.
-Without swap space reclaim does not look at anonymous pages.",
+A slot has room for one page. 0 is swapoff: every page in the swap space comes
+back to memory first, if there is room for it; another number is refused while
+slots are in use. Without swap space reclaim does not look at anonymous pages.
+Linux: swapon, swapoff, try_to_unuse.",
         args: &[Arg::Maybe("N", Kind::Number), Arg::Flag("--json")],
         examples: &["swapon 4096; swapon; swapon 0"],
         run: run_swapon,
@@ -254,7 +256,10 @@ fn run_ls<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
 fn run_swapon<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     if let Some(word) = call.args.word(0) {
         let slots = value::number(word)?;
-        call.pages(|memory, _, users| swapfile::swapon(memory, users, slots))?;
+        call.pages(|memory, current, users| match slots {
+            0 => swapoff::swapoff(memory, current, users),
+            slots => swapfile::swapon(memory, users, slots),
+        })?;
     }
     let SwapSpace { total, free } = swapfile::swap_space(call.users());
     let used = total - free;
@@ -303,13 +308,16 @@ mod tests {
         assert!(reclaimed.contains("reclaimed "), "{reclaimed}");
         let listed = run(&mut shell, "anon ls --json");
         assert!(listed.contains(r#""swap":"#) && !listed.contains(r#""swap":0"#), "{listed}");
-        let script = "swapon 0; anon touch; anon check; anon free; swapon 0";
-        let printed = run(&mut shell, script);
+        let printed =
+            run(&mut shell, "swapon 10; anon touch 0 1000; free all; swapon 0; anon check; anon free; swapon 0");
         assert!(
-            printed.starts_with("swapon: ") && printed.contains(" slots of the swap space are in use\n"),
+            printed.starts_with("swapon: ")
+                && printed.contains(" slots of the swap space are in use; swapoff comes first"),
             "{printed}"
         );
-        assert!(printed.contains(" read from swap\nchecked 4000 pages: 0 lost\nfreed 4000 pages\n"), "{printed}");
+        assert!(printed.contains(" read from swap\n") && !printed.contains(" 0 read from swap"), "{printed}");
+        let given_up = "swap space: 0 slots, 0 in use\nchecked 4000 pages: 0 lost\nfreed 4000 pages\n";
+        assert!(printed.contains(given_up), "{printed}");
         assert!(printed.ends_with("swap space: 0 slots, 0 in use\n"), "{printed}");
         assert!(run(&mut shell, "audit").starts_with("audit passed"));
     }

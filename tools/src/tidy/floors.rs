@@ -106,6 +106,7 @@ const FLOORS: &[Floor] = &[
             "mm::mmap",
             "mm::anon",
             "mm::fault",
+            "mm::swapoff",
             "mm::handles",
             "mm::relocate",
             "mm::shadows",

@@ -161,8 +161,8 @@ fn content_is_filled_copied_and_compared_across_the_border() {
 
 #[test]
 fn zeroed_and_poisoned_pages_are_right_in_high_memory_too() {
-    // All high pages but 128 are in use, and most of the others: each that is free is filled word by word.
-    let in_use = [(0x4000_0000, 63 * MIB), (0x4408_0000, 4 * MIB - 0x8_0000)];
+    // All high pages but 64 are in use, and most of the others: each that is free is filled word by word.
+    let in_use = [(0x4000_0000, 63 * MIB), (0x4404_0000, 4 * MIB - 0x4_0000)];
     let banks = [(0x4000_0000, 68 * MIB, 0)];
     let machine = HostMachine::new("zones=full highmem=4M page_poison=1", &banks, &in_use);
     let lab = Lab::new(&machine);

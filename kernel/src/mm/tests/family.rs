@@ -90,10 +90,14 @@ fn areas(lab: &Lab<'_>) -> usize {
 /// Pages of the machine that are translation tables: of level 2, and of level 3 below these.
 fn tables(lab: &Lab<'_>) -> u64 {
     let below = |table: PhysAddr| {
-        let words = (0..512).map(|n| lab.memory.env.linear().read_word(PhysAddr(table.0 + n * 8)));
-        let tables = words.filter(|word| word & 1 == 1).map(|word| PhysAddr(word & 0x0000_ffff_ffff_f000));
-        let of_ram = tables.filter(|table| lab.memory.pages.checked_index(table.pfn()).is_some());
-        of_ram.collect::<Vec<_>>()
+        let mut of_ram = Vec::new();
+        lab.memory.env.linear().read_page(table.pfn(), |_, word| {
+            let table = PhysAddr(word & 0x0000_ffff_ffff_f000);
+            if word & 1 == 1 && lab.memory.pages.checked_index(table.pfn()).is_some() {
+                of_ram.push(table);
+            }
+        });
+        of_ram
     };
     let level_2 = below(lab.memory.env.mmu().expect("tables").window_table());
     level_2.iter().map(|&table| 1 + below(table).len() as u64).sum()

@@ -7,7 +7,7 @@ use super::*;
 use crate::host::HostEnv;
 use crate::mm::memory::LinearMap;
 
-const STEPS: usize = if cfg!(miri) { 300 } else { 60_000 };
+const STEPS: usize = if cfg!(miri) { 100 } else { 60_000 };
 const CPUS: u64 = 3;
 
 /// What the user of an object wrote into it.
