@@ -4,8 +4,8 @@
 //! reference, and can be written and evicted as a file's page is. The slot stays the page's until its task writes it
 //! anew and [`try_to_free_swap`] takes it back, or until the task gives the page up.
 //!
-//! Neighbours: `page_io` writes pages to their slots, `fault` reads them back, `swapoff` reads all of them. Linux: `mm/swapfile.c`, `mm/swap_state.c`.
-//! Linux does more: several areas with priorities, clusters, readahead, and slots that several tasks share.
+//! Neighbours: `page_io` writes pages to their slots, `fault` reads them back, `swapoff` all of them. Linux:
+//! `mm/swapfile.c`, `mm/swap_state.c`. Linux does more: several areas with priorities, clusters, readahead, and slots that several tasks share.
 
 use crate::sync::atomic::Ordering::Relaxed;
 
