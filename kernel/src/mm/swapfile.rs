@@ -5,7 +5,8 @@
 //! anew and [`try_to_free_swap`] takes it back, or until the task gives the page up.
 //!
 //! Neighbours: `page_io` writes pages to their slots, `fault` reads them back, `swapoff` all of them. Linux:
-//! `mm/swapfile.c`, `mm/swap_state.c`. Linux does more: several areas with priorities, clusters, readahead, and slots that several tasks share.
+//! `mm/swapfile.c`, `mm/swap_state.c`. Linux does more: several areas with priorities, clusters, readahead, and slots that
+//! several tasks share.
 
 use crate::sync::atomic::Ordering::Relaxed;
 
