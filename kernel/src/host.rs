@@ -34,6 +34,7 @@ mod ram;
 mod tables;
 mod threads;
 
+use mmu::Tlb;
 use ram::Ram;
 use tables::Tables;
 pub use threads::HostThreads;
@@ -53,6 +54,7 @@ pub struct HostEnv<'m> {
     ring: Box<Ring<RING_EVENTS>>,
     threads: HostThreads,
     ram: Mutex<Ram>,
+    tlb: Mutex<Tlb>,
     /// The first page number that is not in the linear map.
     linear_end: AtomicU64,
     users: Box<Users<'m>>,
@@ -74,6 +76,7 @@ impl<'m> HostEnv<'m> {
             ring: Box::new(Ring::new()),
             threads: HostThreads::default(),
             ram: Mutex::new(mmu::with_tables()),
+            tlb: Mutex::default(),
             linear_end: AtomicU64::new(u64::MAX),
             users: Box::new(users),
             tasks: Box::new(TaskTable::new(FIRST_TASK)),

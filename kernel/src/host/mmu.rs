@@ -1,6 +1,9 @@
 //! Address translation of a host machine: the tables are pages of its RAM, walked as hardware would, and high pages are
 //! not in the linear map.
 //!
+//! What was walked once stays in a [`Tlb`], which forgets nothing by itself: a mapping that is changed without telling it
+//! leads to the old page from then on, as it may on hardware.
+//!
 //! Neighbour: [`crate::mm::mmu`] says what a machine owes the kernel.
 
 use super::HostEnv;
@@ -9,6 +12,7 @@ use crate::addr::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::mm::mmu::{Mmu, WINDOW_END};
 use crate::mm::pgtable;
 use crate::sync::atomic::Ordering::Relaxed;
+use std::collections::BTreeMap;
 
 /// The window's table of level 1. It, and the tables of the slots behind it, lie where no board has RAM.
 const WINDOW_TABLE: Pfn = Pfn(1 << 35);
@@ -34,12 +38,32 @@ pub fn with_tables() -> Ram {
     ram
 }
 
+/// The translations that the CPU remembers: what the page table had at an address when it was walked.
+#[derive(Default)]
+pub struct Tlb(BTreeMap<VirtAddr, Pfn>);
+
+impl Tlb {
+    fn forget(&mut self, at: VirtAddr, nr_pages: u64) {
+        (0..nr_pages).for_each(|page| _ = self.0.remove(&at.add(page * PAGE_SIZE)));
+    }
+}
+
 impl HostEnv<'_> {
-    /// Where the page table has `at`.
+    /// Where `at` leads.
     #[track_caller]
     fn translate(&self, at: VirtAddr) -> PhysAddr {
-        let Some(pfn) = pgtable::mapped(self, self, at) else { panic!("{at:?} is not mapped") };
-        PhysAddr(pfn.addr().0 + at.0 % PAGE_SIZE)
+        let offset = at.0 % PAGE_SIZE;
+        let page = VirtAddr(at.0 - offset);
+        let mut tlb = self.tlb.lock().expect("no panic while it is locked");
+        let pfn = tlb.0.get(&page).copied().or_else(|| {
+            let pfn = pgtable::mapped(self, self, page)?;
+            tlb.0.insert(page, pfn);
+            Some(pfn)
+        });
+        // Who sees the panic may go on with the machine.
+        drop(tlb);
+        let Some(pfn) = pfn else { panic!("{at:?} is not mapped") };
+        PhysAddr(pfn.addr().0 + offset)
     }
 }
 
@@ -50,9 +74,9 @@ impl Mmu for HostEnv<'_> {
 
     fn publish(&self) {}
 
-    /// There is no cache of translations: each access walks the tables.
     fn flush_tlb(&self, at: VirtAddr, nr_pages: u64) {
         debug_assert!(at.add(nr_pages * PAGE_SIZE) <= WINDOW_END);
+        self.tlb.lock().expect("no panic while it is locked").forget(at, nr_pages);
     }
 
     fn read(&self, at: VirtAddr) -> u64 {
@@ -67,5 +91,25 @@ impl Mmu for HostEnv<'_> {
 
     fn end_linear_map(&self, start: Pfn) {
         self.linear_end.store(start.0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::mmu::PKMAP_START;
+
+    #[test]
+    fn what_was_walked_stays_until_it_is_flushed() {
+        let env = HostEnv::default();
+        let place = pgtable::entry(&env, &env, PKMAP_START).unwrap();
+        pgtable::set_pte(&env, place, Pfn(5));
+        Mmu::write(&env, PKMAP_START, 55);
+        pgtable::set_pte(&env, place, Pfn(6));
+        Mmu::write(&env, PKMAP_START.add(8), 56);
+        env.flush_tlb(PKMAP_START, 1);
+        Mmu::write(&env, PKMAP_START, 66);
+        let words = [0x5000, 0x5008, 0x6000].map(|addr| env.ram(|ram| ram.read_word(PhysAddr(addr))));
+        assert_eq!(words, [55, 56, 66]);
     }
 }

@@ -52,7 +52,7 @@ fn debugging_and_other_sizes_lose_nothing_either() {
 
 #[test]
 fn neither_does_high_memory() {
-    let machine = HostMachine::new("zones=full:dma=16M,dma32=16M highmem=8M", &[(0x4000_0000, 72 * MIB, 0)], &[]);
+    let machine = HostMachine::new("zones=full:dma=16M,dma32=16M highmem=4M", &[(0x4000_0000, 68 * MIB, 0)], &[]);
     for operation in &HIGH {
         assert_eq!(fail_each(&machine, operation), operation.points, "requests of {}", operation.name);
     }
