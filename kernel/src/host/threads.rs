@@ -175,6 +175,10 @@ impl HostThreads {
 
     /// Tells the daemons to end, and lets them, however long they sleep.
     pub fn stop(&self) {
+        if self.lock().broken {
+            // They panic, too.
+            return;
+        }
         self.stopping.store(true, SeqCst);
         (0..MAX_THREADS as u8).for_each(|thread| {
             self.lock().queue.wake(ThreadId(thread));

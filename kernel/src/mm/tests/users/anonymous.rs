@@ -96,7 +96,7 @@ fn swapoff_brings_the_pages_of_all_tasks_back() {
     let lab = Lab::new(&machine);
     let (memory, current, init) = (&lab.memory, lab.current(), lab.tasks().init());
     let other = lab.tasks().spawn("other", TaskKind::User).unwrap();
-    swapfile::swapon(memory, users(&lab), 8).unwrap();
+    swapfile::swapon(memory, users(&lab), 6).unwrap();
     // In their slots: 0 and 2 of one task, 3 and 4 of the other. 1 is mapped with a slot, 2 of the other on its way out.
     anon::populate(memory, &current, users(&lab), 3);
     (0..3).for_each(|vpn| _ = swap_out(&lab, vpn));
@@ -104,7 +104,7 @@ fn swapoff_brings_the_pages_of_all_tasks_back() {
     anon::populate(memory, &lab.acting_as(other), users(&lab), 5);
     [3, 4].iter().for_each(|&vpn| _ = swap_out(&lab, vpn));
     begin_swap_out(&lab, 2);
-    assert_eq!(users(&lab).swap_space(), SwapSpace { total: 8, free: 2 });
+    assert_eq!(users(&lab).swap_space(), SwapSpace { total: 6, free: 0 });
 
     let diff = lab.vmstat_diff(|| assert_eq!(swapoff(memory, &current, users(&lab)), Ok(())));
     assert_eq!(diff.all(["pswpin", "pswpout", "pgfault", "pgmajfault", "nr_writeback"]), [4, 0, 0, 0, -1]);
