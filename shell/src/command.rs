@@ -192,7 +192,7 @@ impl<'a, M: Machine> Call<'_, 'a, M> {
 }
 
 impl<M: Machine> fmt::Write for Call<'_, '_, M> {
-    /// Writes to the console; fails only when ^C was pressed.
+    /// Writes to the console; fails only when ^C was pressed, between lines.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.shell.output().write_str(text)
     }

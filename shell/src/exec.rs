@@ -36,6 +36,8 @@ pub struct Shell<M: Machine> {
     pub editor: Editor,
     /// Where output goes instead of to the console.
     pub capture: Option<Capture>,
+    /// Whether a command has begun a line and not ended it.
+    pub mid_line: bool,
 }
 
 /// The console as a screen for text.
@@ -59,7 +61,7 @@ impl<M: Machine> Shell<M> {
 
     /// A shell that goes on from `session`.
     pub fn with_session(machine: M, session: Session) -> Shell<M> {
-        Shell { machine, session, editor: Editor::default(), capture: None }
+        Shell { machine, session, editor: Editor::default(), capture: None, mid_line: false }
     }
 
     /// The task that commands act as.
@@ -193,6 +195,7 @@ impl<M: Machine> Shell<M> {
     /// Runs one command.
     pub fn run_command(&mut self, words: Args<'_>, redirection: Option<&str>) -> Status {
         self.session.depth += 1;
+        self.mid_line = false;
         let found = command::find::<M>(words);
         let outcome =
             found.map_err(Trouble::Name).and_then(|(command, used)| self.call(command, words.skip(used), redirection));
@@ -261,7 +264,7 @@ impl<M: Machine> Shell<M> {
 
     /// Where commands write to.
     pub fn output(&mut self) -> Output<'_, M> {
-        Output { machine: &mut self.machine, capture: self.capture.as_mut() }
+        Output { machine: &mut self.machine, capture: self.capture.as_mut(), mid_line: &mut self.mid_line }
     }
 
     /// Writes to the console, ^C or not.

@@ -99,18 +99,23 @@ pub trait Machine: Sized + Send + 'static {
     fn power_off(&mut self, status: u8);
 }
 
-/// A machine's console as commands write to it: writing fails when ^C was pressed.
+/// A machine's console as commands write to it: writing fails when ^C was pressed, but not in the middle of a line.
 pub struct Output<'a, M> {
     /// The machine.
     pub machine: &'a mut M,
     /// Where the text goes instead, if it is kept.
     pub capture: Option<&'a mut Capture>,
+    /// Whether the last text written did not end its line.
+    pub mid_line: &'a mut bool,
 }
 
 impl<M: Machine> fmt::Write for Output<'_, M> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.machine.interrupted() {
+        if !*self.mid_line && self.machine.interrupted() {
             return Err(fmt::Error);
+        }
+        if let Some(last) = text.as_bytes().last() {
+            *self.mid_line = *last != b'\n';
         }
         match &mut self.capture {
             Some(capture) => capture.push(text),

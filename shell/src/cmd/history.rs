@@ -26,8 +26,8 @@ appended. The arrows, or ^P and ^N, walk through them.",
 
 fn run<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
     let json = call.json();
-    let Shell { machine, editor, capture, .. } = &mut *call.shell;
-    let mut out = Output { machine, capture: capture.as_mut() };
+    let Shell { machine, editor, capture, mid_line, .. } = &mut *call.shell;
+    let mut out = Output { machine, capture: capture.as_mut(), mid_line };
     for (n, line) in editor.history().iter() {
         if json {
             writeln!(out, r#"{{"number":{n},"line":{}}}"#, Quoted(line))?;

@@ -8,7 +8,8 @@ use kernel::task::{Comm, Task};
 
 use crate::arg::{Arg, Kind};
 use crate::command::{Call, Command};
-use crate::machine::Machine;
+use crate::exec::Shell;
+use crate::machine::{Machine, Output};
 use crate::status::{Outcome, Status, Trouble};
 use crate::value;
 
@@ -58,13 +59,14 @@ the waiting, not the job.",
 }
 
 fn run_jobs<'a, M: Machine>(call: &mut Call<'_, 'a, M>) -> Outcome<'a> {
-    for place in 0..call.shell.session.jobs.len() {
-        let job = &call.shell.session.jobs[place];
-        let (number, over, pid) = (job.number, job.is_over(), job.pid(&call.shell.machine));
-        let task = call.tasks().by_pid(pid).map_or_else(Comm::default, Task::comm);
+    let json = call.json();
+    let Shell { machine, session, capture, mid_line, .. } = &mut *call.shell;
+    for job in &session.jobs {
+        let (number, over, pid) = (job.number, job.is_over(), job.pid(machine));
+        let task = machine.memory().env.tasks().by_pid(pid).map_or_else(Comm::default, Task::comm);
         let line = job.line();
-        let mut out = crate::machine::Output { machine: &mut call.shell.machine, capture: call.shell.capture.as_mut() };
-        if call.args.flag("--json") {
+        let mut out = Output { machine, capture: capture.as_mut(), mid_line };
+        if json {
             let (task, line) = (Quoted(task), Quoted(line));
             writeln!(out, r#"{{"job":{number},"over":{over},"pid":{pid},"task":{task},"line":{line}}}"#)?;
         } else {
