@@ -21,9 +21,14 @@ use crate::task::Current;
 ///
 /// When the page is not cached.
 pub fn pin<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, place: Place) -> Result<(), PcError> {
-    let (entry, _) = find_get_page(memory, users, place).ok_or(PcError::NotCached(place))?;
-    users.file(entry).pins.fetch_add(1, Relaxed);
-    Ok(())
+    // Together, so that nobody cuts the page off between the two.
+    let pinned = users.locked(memory, |state| {
+        let file = users.file(state.files.find(users.tables.file_chunks, place)?);
+        users.page(file.page()?).get(1);
+        file.pins.fetch_add(1, Relaxed);
+        Some(())
+    });
+    pinned.ok_or(PcError::NotCached(place))
 }
 
 /// Drops a reference that [`pin`] took.

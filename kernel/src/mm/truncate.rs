@@ -145,10 +145,7 @@ fn truncate_page<E: Env>(
     place: Place,
 ) -> Result<(), PcError> {
     while let Some((entry, index)) = find_get_page(memory, users, place) {
-        let held = users.file(entry);
-        let gone = if held.pins.load(Relaxed) > 0 {
-            Err(PcError::Pinned)
-        } else if held.has(FileFlags::LOCKED) {
+        let gone = if users.file(entry).has(FileFlags::LOCKED) {
             Err(PcError::Locked(place))
         } else {
             truncate_cached(memory, current, users, index)
@@ -188,15 +185,24 @@ fn truncate_cached<E: Env>(
         Some(PageUser::File(entry)) if users.file(entry).page() == Some(index) => Some(entry),
         _ => None,
     };
-    if let Some(entry) = entry.filter(|_| written.is_ok()) {
-        users.locked(memory, |state| {
-            rmap::unmap_file_always(memory, users, entry, index);
-            page_io::clear_page_dirty(memory, users, index);
-            delete_from_page_cache(memory, users, entry, index, None);
-            forget_page(memory, users, state, entry);
-        });
+    let gone = written.and_then(|()| entry.map_or(Ok(false), |entry| cut_off(memory, users, entry, index)));
+    if gone == Ok(true) {
         swap::put_page(memory, current, index);
     }
     swap::unlock_page(memory, index);
-    written
+    gone.map(drop)
+}
+
+/// Takes a locked page that is not being written out of the cache; `true` when the cache's reference is to be dropped.
+fn cut_off<E: Env>(memory: &Memory<'_, E>, users: &Users<'_>, entry: u32, index: u32) -> Result<bool, PcError> {
+    users.locked(memory, |state| {
+        if users.file(entry).pins.load(Relaxed) > 0 {
+            return Err(PcError::Pinned);
+        }
+        rmap::unmap_file_always(memory, users, entry, index);
+        page_io::clear_page_dirty(memory, users, index);
+        delete_from_page_cache(memory, users, entry, index, None);
+        forget_page(memory, users, state, entry);
+        Ok(true)
+    })
 }

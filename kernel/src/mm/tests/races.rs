@@ -1,11 +1,13 @@
 //! What the stress test found: somebody comes while somebody else is not done with a page or a task.
 
-use super::users::{place, users};
+use super::users::{place, users, verify};
 use crate::mm::filemap;
 use crate::mm::memory::Env;
 use crate::mm::mmap;
 use crate::mm::page::PageFlags;
 use crate::mm::pagecache::find_get_page;
+use crate::mm::pc_error::PcError;
+use crate::mm::pins;
 use crate::mm::sparse::Place;
 use crate::mm::swap;
 use crate::mm::testing::{Lab, board_16m};
@@ -66,5 +68,29 @@ fn a_page_that_somebody_else_cut_off_meanwhile_is_unlocked() {
         threads.stop();
     });
     assert_eq!((memory.leaked(), lab.zone().counts.free_pages() + lab.zone().pcp_pages()), (0, free));
+    lab.assert_sound();
+}
+
+#[test]
+fn a_page_that_is_pinned_while_its_file_waits_to_be_cut_off_stays() {
+    let machine = board_16m("");
+    let lab = Lab::new(&machine);
+    let (memory, threads, current) = (&lab.memory, lab.memory.env.threads(), lab.current());
+    let at = place(1, 0);
+    filemap::write(memory, &current, users(&lab), at, 7).unwrap();
+    std::thread::scope(|scope| {
+        writeback::write_dirty(memory, &current, users(&lab), writeback::Reason::All);
+        threads.spawn(scope, || {
+            let current = crate::task::Current::new(memory.env.tasks().init());
+            assert_eq!(truncate::truncate(memory, &current, users(&lab), 1), Err(PcError::Pinned));
+        });
+        threads.settle();
+        // It waits for the disk.
+        pins::pin(memory, users(&lab), at).unwrap();
+        threads.stop();
+    });
+    assert_eq!(verify(&lab), 0);
+    assert_eq!(pins::unpin(memory, &current, users(&lab), at), Ok(()));
+    assert_eq!(truncate::truncate(memory, &current, users(&lab), 1), Ok(()));
     lab.assert_sound();
 }
