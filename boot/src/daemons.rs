@@ -34,7 +34,7 @@ pub fn start(memory: &'static Memory<'static, Machine>) {
 
 /// The `n`th online CPU of `node`, from the last one down and round again; of all CPUs where it has none.
 fn nth_cpu(memory: &Memory<'_, Machine>, node: Option<NodeId>, n: usize) -> usize {
-    let near = |cpu: usize| node.is_none_or(|node| memory.cpu_node[cpu] == node);
+    let near = |cpu: usize| node.is_none_or(|node| memory.node_of_cpu(cpu) == node);
     let online = || cpu::online().map(|cpu| cpu.number);
     let count = online().filter(|cpu| near(*cpu)).count();
     match n.checked_rem(count) {

@@ -87,9 +87,7 @@ pub fn run(tree: &Tree, args: &BootArgs<'static>) -> Result<Handover, BootError>
     let mut memory = Box::new(Memory::new(Machine, records.pages, records.blocks, layout.types(), args.quirks));
     memory.page_owners = records.owners;
     memory.slabs = slab_caches(args, layout.types(), smp::possible(&tree.tree, args).count());
-    for (cpu, possible) in memory.cpu_node.iter_mut().zip(smp::possible(&tree.tree, args)) {
-        *cpu = numa.node_of_cpu(possible.node);
-    }
+    memory.set_nodes_of_cpus(smp::possible(&tree.tree, args).map(|cpu| numa.node_of_cpu(cpu.node)));
     build(&mut memory, &layout, &memblock, &numa);
     log::info!("{}", MemInit { memory: &memory, image: image_sizes(), cma_pages: cma_pages(&early) });
     mm_init::init_late(&memory);

@@ -257,9 +257,7 @@ impl HostMachine {
         let config = SlabConfig::new(&args, 1, self.layout.types().contains(&ZoneType::Dma));
         memory.slabs = SlabCaches::new(self.slabs.next(), config);
         let nodes: Vec<NodeId> = self.layout.online().map(|(node, _)| node).collect();
-        for (cpu, node) in memory.cpu_node.iter_mut().zip(nodes.iter().cycle()) {
-            *cpu = *node;
-        }
+        memory.set_nodes_of_cpus(nodes.iter().copied().cycle());
         let orders = numa::build_node_orders(&self.numa, self.layout.with_memory());
         let order = |node: NodeId| orders[node.index()];
         mm_init::free_area_init(&mut memory, &self.layout, &self.memblock, self.numa.distances(), order);
@@ -305,6 +303,6 @@ mod tests {
         assert_eq!(nodes(&board("numa=off")), 1);
         assert_eq!(board("mem=20M").memory().totalram(), 5 * 1024);
         let machine = board("");
-        assert_eq!(machine.memory().cpu_node[..3], [NodeId(0), NodeId(1), NodeId(0)]);
+        assert_eq!([0, 1, 2].map(|cpu| machine.memory().node_of_cpu(cpu)), [NodeId(0), NodeId(1), NodeId(0)]);
     }
 }

@@ -1,6 +1,6 @@
 //! The words of making room: LRU lists, what a scan of one found, and how compaction tries and ends.
 //!
-//! Key types: [`LruList`] and [`ReclaimStat`] of reclaim, [`MigrateMode`] of migration, [`CompactPriority`] and
+//! Key types: [`LruList`], [`ReclaimStat`] and [`NodeReclaim`] of reclaim, [`MigrateMode`] of migration, [`CompactPriority`] and
 //! [`CompactResult`] of compaction. Numbers are Linux's, because events print them and code compares them. Neighbours:
 //! the LRU, reclaim and compaction act on these words, the events in `trace` print them.
 //!
@@ -160,6 +160,44 @@ impl CompactPriority {
             CompactPriority::SyncFull => "COMPACT_PRIO_SYNC_FULL",
             CompactPriority::SyncLight => "COMPACT_PRIO_SYNC_LIGHT",
             CompactPriority::Async => "COMPACT_PRIO_ASYNC",
+        }
+    }
+}
+
+/// How reclaim from one node on behalf of a request ended. Linux: `NODE_RECLAIM_NOSCAN` (the first three) to
+/// `NODE_RECLAIM_SUCCESS`.
+#[doc(alias = "NODE_RECLAIM_SUCCESS")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeReclaim {
+    /// Not begun: the request may not wait, or reclaims already.
+    MayNotWait,
+    /// Not begun: the node has CPUs, and the request's is none of them.
+    NotNear,
+    /// Not begun: somebody else is at it.
+    Busy,
+    /// Not begun: there is too little that may go.
+    Full,
+    /// Less came free than the request wants.
+    Some,
+    /// Enough came free.
+    Success,
+}
+
+impl NodeReclaim {
+    /// Whether the node was scanned, so that its zones may have more by now.
+    pub const fn has_scanned(self) -> bool {
+        matches!(self, NodeReclaim::Some | NodeReclaim::Success)
+    }
+
+    /// The name in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NodeReclaim::MayNotWait => "may_not_wait",
+            NodeReclaim::NotNear => "not_near",
+            NodeReclaim::Busy => "busy",
+            NodeReclaim::Full => "full",
+            NodeReclaim::Some => "some",
+            NodeReclaim::Success => "success",
         }
     }
 }

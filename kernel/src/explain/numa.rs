@@ -1,8 +1,10 @@
-//! Limits on the nodes of a request in words.
+//! Limits on the nodes of a request in words, and reclaim from the near one.
 
 use core::fmt::{self, Formatter};
 
+use super::pages;
 use crate::mmzone::{NodeId, NodeMask};
+use crate::reclaim_types::NodeReclaim;
 use crate::trace::Numa;
 use crate::trace::reasons::{NodeChoice, ReserveRule};
 
@@ -18,6 +20,7 @@ pub fn words(event: &Numa, f: &mut Formatter<'_>) -> fmt::Result {
         Numa::NodemaskDropped { nodes, rule: _ } => {
             write!(f, "a reserve is open to the request: it is not limited to nodes {nodes} any more")
         }
+        Numa::NodeReclaimed { node, outcome, nr_reclaimed } => reclaimed(f, node, outcome, nr_reclaimed),
     }
 }
 
@@ -45,4 +48,20 @@ fn asked(f: &mut Formatter<'_>, choice: NodeChoice, nodes: NodeMask, node: NodeI
             write!(f, "policy bind:{nodes} has no node of the task's cpuset, and does not count: near node {node}")
         }
     }
+}
+
+/// What came of `vm.zone_reclaim_mode`.
+fn reclaimed(f: &mut Formatter<'_>, node: NodeId, outcome: NodeReclaim, nr_reclaimed: u64) -> fmt::Result {
+    let why = match outcome {
+        NodeReclaim::MayNotWait => "the request may not wait, or reclaims already",
+        NodeReclaim::NotNear => "it has CPUs, and the request's is none of them",
+        NodeReclaim::Busy => "somebody else does so now",
+        NodeReclaim::Full => "too little of it may go (vm.min_unmapped_ratio, vm.min_slab_ratio)",
+        NodeReclaim::Some | NodeReclaim::Success => {
+            let enough = if outcome == NodeReclaim::Some { "too little" } else { "enough" };
+            let came = pages(nr_reclaimed);
+            return write!(f, "before others are asked, node {node} is reclaimed from: {came} came free, {enough}");
+        }
+    };
+    write!(f, "node {node} is not reclaimed from before others are asked: {why}")
 }

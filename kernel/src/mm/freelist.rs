@@ -25,9 +25,10 @@ pub(super) use free::drain_batch;
 pub use free::{drain_all_pages, drain_local_pages, free_block, free_unref_page, free_unref_page_list};
 pub(super) use rmqueue::{fallback_control, refill, wake_for_boost};
 
-/// Takes a block from the first zone that may give one; its record index, or `None` when every zone is too low.
-///
-/// Linux: `get_page_from_freelist`.
+/// What may be done about a zone that has too little; whether it deserves another look then. It may sleep.
+pub type MakeRoom<E> = fn(&Memory<'_, E>, &Current<'_>, &AllocContext<'_>, &Zone) -> bool;
+
+/// [`get_page_or_make_room`] without anybody who makes room.
 #[inline(always)]
 pub fn get_page_from_freelist<E: Env>(
     memory: &Memory<'_, E>,
@@ -35,9 +36,24 @@ pub fn get_page_from_freelist<E: Env>(
     ac: &AllocContext<'_>,
     flags: AllocFlags,
 ) -> Option<u32> {
-    let closely = memory.hooks() & (Hook::Trace as u32 | Hook::Cpusets as u32) != 0;
+    get_page_or_make_room(memory, current, ac, flags, |_, _, _, _| false)
+}
+
+/// Takes a block from the first zone that may give one; its record index, or `None` when every zone is too low. A zone
+/// that is too low is passed over, unless `vm.zone_reclaim_mode` is set and `make_room` was of use.
+///
+/// Linux: `get_page_from_freelist`.
+#[inline(always)]
+pub fn get_page_or_make_room<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &AllocContext<'_>,
+    flags: AllocFlags,
+    make_room: MakeRoom<E>,
+) -> Option<u32> {
+    let closely = memory.hooks() & (Hook::Trace as u32 | Hook::Cpusets as u32 | Hook::NodeReclaim as u32) != 0;
     if closely || flags.intersects(AllocFlags::NO_WATERMARKS | AllocFlags::NOFRAGMENT) {
-        return walk_closely(memory, current, ac, flags);
+        return walk_closely(memory, current, ac, flags, make_room);
     }
     let mut position = ac.zonelist.start(ac.highest);
     while let Some((zone, behind)) = first_above_mark(memory, ac, flags, position) {
@@ -80,11 +96,12 @@ fn walk_closely<E: Env>(
     current: &Current<'_>,
     ac: &AllocContext<'_>,
     flags: AllocFlags,
+    make_room: MakeRoom<E>,
 ) -> Option<u32> {
-    match walk(memory, current, ac, flags) {
+    match walk(memory, current, ac, flags, make_room) {
         Walk::Found(index) => Some(index),
         Walk::Refused if !flags.contains(AllocFlags::NOFRAGMENT) => None,
-        Walk::Refused | Walk::Remote => match walk(memory, current, ac, flags - AllocFlags::NOFRAGMENT) {
+        Walk::Refused | Walk::Remote => match walk(memory, current, ac, flags - AllocFlags::NOFRAGMENT, make_room) {
             Walk::Found(index) => Some(index),
             _ => None,
         },
@@ -101,7 +118,13 @@ enum Walk {
     Remote,
 }
 
-fn walk<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext<'_>, flags: AllocFlags) -> Walk {
+fn walk<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &AllocContext<'_>,
+    flags: AllocFlags,
+    make_room: MakeRoom<E>,
+) -> Walk {
     for entry in ac.zonelist.eligible(ac.highest, None) {
         let zone = memory.zone(usize::from(entry.zone));
         if let Some(nodes) = ac.nodemask.filter(|nodes| !entry.is_in(*nodes)) {
@@ -117,7 +140,13 @@ fn walk<E: Env>(memory: &Memory<'_, E>, current: &Current<'_>, ac: &AllocContext
         let mark = zone.watermark(flags.watermark());
         let enough = zone.watermark_fast(ac.order, mark, ac.classzone, flags);
         if !enough && !flags.contains(AllocFlags::NO_WATERMARKS) {
-            continue;
+            if !make_room(memory, current, ac, zone) {
+                continue;
+            }
+            trace_check(memory, current, ac, zone, flags);
+            if !zone.watermark_ok(ac.order, zone.watermark(flags.watermark()), ac.classzone, flags) {
+                continue;
+            }
         }
         if let Some(index) = take_from_zone(memory, current, ac, zone, flags) {
             return Walk::Found(index);
@@ -163,6 +192,18 @@ fn look_closer<E: Env>(
         trace_zone(memory, current, ac, zone, None, verdict);
         return false;
     }
+    trace_check(memory, current, ac, zone, flags);
+    true
+}
+
+/// Records what the zone's watermark says to the request.
+fn trace_check<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &AllocContext<'_>,
+    zone: &Zone,
+    flags: AllocFlags,
+) {
     let mark = zone.watermark(flags.watermark());
     let terms = zone.watermark_terms(ac.order, mark, ac.classzone, flags);
     let verdict = if zone.watermark_fast(ac.order, mark, ac.classzone, flags) {
@@ -182,7 +223,6 @@ fn look_closer<E: Env>(
         Some(zone.watermark_check(ac.order, flags.watermark(), ac.classzone, flags)),
         verdict,
     );
-    true
 }
 
 fn trace_zone<E: Env>(

@@ -64,6 +64,8 @@ pub enum Hook {
     FailNth = 1 << 8,
     /// Some task has a memory policy.
     Mempolicy = 1 << 9,
+    /// A node is reclaimed from before the next one is asked. Linux: `node_reclaim_mode`.
+    NodeReclaim = 1 << 10,
 }
 
 /// Slots for all zones of all nodes: node times [`MAX_NR_ZONES`] plus index.
@@ -93,7 +95,9 @@ pub struct Memory<'m, E> {
     pub(super) zones: [Zone; ZONE_SLOTS],
     pub(super) nodes: [Node; MAX_NUMNODES],
     /// The node of each CPU.
-    pub cpu_node: [NodeId; NR_CPUS],
+    pub(super) cpu_node: [NodeId; NR_CPUS],
+    /// The nodes that have CPUs. Linux: `node_states[N_CPU]`.
+    pub(super) nodes_with_cpus: NodeMask,
     pub(super) events: [EventCounters; NR_CPUS],
     /// What the user may set.
     pub sysctl: Sysctls,
@@ -156,6 +160,7 @@ impl<'m, E: Env> Memory<'m, E> {
             }),
             nodes: core::array::from_fn(|id| Node::new(NodeId(id as u8))),
             cpu_node: [NodeId(0); NR_CPUS],
+            nodes_with_cpus: NodeMask::default(),
             events: [const { EventCounters::new() }; NR_CPUS],
             sysctl: Sysctls::new(zone_types),
             quirks,
@@ -277,6 +282,19 @@ impl<'m, E: Env> Memory<'m, E> {
     #[inline(always)]
     pub fn gfp_allowed(&self) -> Gfp {
         if self.has(Hook::Boot) { Gfp::BOOT_MASK } else { Gfp::all() }
+    }
+
+    /// Says on which node each CPU is, the first one first; once, before zonelists are built. Linux: `set_cpu_numa_node`.
+    pub fn set_nodes_of_cpus(&mut self, nodes: impl Iterator<Item = NodeId>) {
+        for (cpu, node) in self.cpu_node.iter_mut().zip(nodes) {
+            *cpu = node;
+            self.nodes_with_cpus = self.nodes_with_cpus.with(node);
+        }
+    }
+
+    /// The node of a CPU. Linux: `cpu_to_node`.
+    pub fn node_of_cpu(&self, cpu: usize) -> NodeId {
+        self.cpu_node[cpu]
     }
 
     /// Notes which zone each node and CPU tries first, after zonelists or the nodes of CPUs changed.

@@ -3,7 +3,10 @@
 //! Linux: `struct pglist_data`. Its zones are kept with all others in [`super::memory::Memory`], so that a page record
 //! can name its zone by one number.
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use bitflags::bitflags;
 
@@ -57,7 +60,7 @@ pub struct Node {
 }
 
 bitflags! {
-    /// What kswapd found at the tail of the LRU lists. Linux: `enum pgdat_flags`.
+    /// What kswapd found at the tail of the LRU lists, and a lock. Linux: `enum pgdat_flags`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct NodeFlags: u32 {
         /// Dirty pages of a congested device.
@@ -66,6 +69,8 @@ bitflags! {
         const DIRTY = 1 << 1;
         /// Many pages under writeback.
         const WRITEBACK = 1 << 2;
+        /// Somebody reclaims from the node for a request that would else go to another one.
+        const RECLAIM_LOCKED = 1 << 3;
     }
 }
 
@@ -167,9 +172,14 @@ impl Node {
         self.flags.fetch_or(flags.bits(), Relaxed);
     }
 
+    /// Sets `flags`; whether one of them was not set before. Linux: `test_and_set_bit`, the other way round.
+    pub fn try_set(&self, flags: NodeFlags) -> bool {
+        !NodeFlags::from_bits_retain(self.flags.fetch_or(flags.bits(), Acquire)).contains(flags)
+    }
+
     /// Clears `flags`.
     pub fn clear_flags(&self, flags: NodeFlags) {
-        self.flags.fetch_and(!flags.bits(), Relaxed);
+        self.flags.fetch_and(!flags.bits(), Release);
     }
 
     /// Pages that the node keeps from ordinary use. Linux: `totalreserve_pages` of `pg_data_t`.

@@ -22,6 +22,7 @@ use super::prep::{self, FreeError};
 use super::printed::WarnOnce;
 use super::sleep;
 use super::slowpath::{self, Refusal, hurried};
+use super::vmscan;
 use super::warn;
 use super::zone::AllocFlags;
 use super::zonelist::Zonelist;
@@ -295,7 +296,7 @@ fn first_attempt<E: Env>(
     if memory.quirks.switched(Quirk::Nofragment) {
         flags |= nofragment(memory, ac);
     }
-    freelist::get_page_from_freelist(memory, current, ac, flags)
+    freelist::get_page_or_make_room(memory, current, ac, flags, vmscan::make_room)
 }
 
 /// Keeps types apart while a lower zone could serve instead. Linux since 5.1: `alloc_flags_nofragment`.

@@ -28,6 +28,7 @@ use super::memory::{Env, Memory};
 use super::printed::WarnOnce;
 use super::reserve;
 use super::sleep;
+use super::vmscan;
 use super::wakeup;
 use super::warn;
 use super::warn_alloc;
@@ -243,7 +244,7 @@ impl<'a, 'm, 't, 'z, E: Env> SlowPath<'a, 'm, 't, 'z, E> {
             origin,
             harder: self.harder_by(origin),
         });
-        match freelist::get_page_from_freelist(self.memory, self.current, self.ac, self.flags) {
+        match freelist::get_page_or_make_room(self.memory, self.current, self.ac, self.flags, vmscan::make_room) {
             Some(index) => Err(End::Page(index)),
             None => Ok(()),
         }

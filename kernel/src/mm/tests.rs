@@ -12,6 +12,7 @@ mod golden_traces;
 mod highatomic;
 mod lru;
 mod misuse;
+mod node_reclaim;
 mod numa;
 mod numa_explained;
 mod page_ladder;

@@ -3,7 +3,8 @@
 //! [`try_to_free_pages`] is what a request calls: it may be told to wait for kswapd first ([`throttle`]), then it scans
 //! every node that it may use, harder and harder, from a 4,096th of each list (priority 12) to all of it (priority 0),
 //! until 32 pages are free. [`shrink_node`] is one such step, and kswapd's too: the LRU lists, then the shrinkers. What a
-//! scan may do, and what it found, travels in a [`ScanControl`].
+//! scan may do, and what it found, travels in a [`ScanControl`]. [`make_room`] does so for a near node alone, before a
+//! request goes on to the next one.
 //!
 //! ```text
 //!   try_to_free_pages -> shrink_zones -> shrink_node -+- shrink_lruvec       scan_balance: how much of which list
@@ -15,7 +16,7 @@
 //! Neighbours: [`super::swap`] keeps the lists, [`super::owner`] knows who uses a page and how to write it,
 //! `super::kswapd` is the daemon. Linux: `mm/vmscan.c`.
 //!
-//! Linux does more: memory cgroups, each with lists and targets of its own, and reclaim of the near node alone.
+//! Linux does more: memory cgroups, each with lists and targets of its own.
 
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -38,6 +39,7 @@ use crate::vmstat::{NodeStat, ZoneEvent};
 
 mod control;
 mod isolate;
+mod node_reclaim;
 mod pageout;
 mod references;
 mod scan_balance;
@@ -48,6 +50,7 @@ mod shrinker;
 mod throttle;
 
 pub use control::{DEF_PRIORITY, Found, SWAP_CLUSTER_MAX, ScanControl};
+pub use node_reclaim::make_room;
 pub use scan_balance::{inactive_list_is_low, zone_reclaimable_pages};
 pub use shrinker::shrink_slab;
 pub use throttle::allow_direct_reclaim;

@@ -47,6 +47,8 @@ enum Recompute {
     Pagesets,
     /// Whether NUMA counters count; those that stop are forgotten.
     NumaCounters,
+    /// Whether near nodes are reclaimed from.
+    NodeReclaim,
     /// The flusher looks at its clock.
     Flusher,
     /// Caches are dropped.
@@ -210,6 +212,7 @@ impl Sysctl {
             Recompute::Pagesets => {}
             Recompute::Flusher => memory.env.owner().writeback_interval_changed(memory),
             Recompute::DropCaches => drop_caches::drop_caches(memory, current, value),
+            Recompute::NodeReclaim => memory.set_hook(Hook::NodeReclaim, value != 0),
             Recompute::NumaCounters => {
                 memory.set_hook(Hook::NumaStatOff, value == 0);
                 if value == 0 {

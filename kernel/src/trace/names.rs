@@ -100,7 +100,7 @@ pub const GROUPS: &[Group] = &[
             "watermark_boosted",
         ],
     },
-    Group { name: "numa", events: &["policy_asked", "cpuset_narrowed", "nodemask_dropped"] },
+    Group { name: "numa", events: &["policy_asked", "cpuset_narrowed", "nodemask_dropped", "node_reclaimed"] },
     Group {
         name: "slowpath",
         events: &[

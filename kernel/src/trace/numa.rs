@@ -1,13 +1,15 @@
-//! Steps that decide which nodes a request may use, for `explain`: memory policies, cpusets and nodemasks.
+//! Steps that decide which nodes a request may use, for `explain`: memory policies, cpusets and nodemasks;
+//! and what is done so that the near one serves.
 //!
 //! Key type: [`Numa`]. Which zones were passed over for it, [`super::Decision::ZoneConsidered`] tells; that a request
 //! began again because the nodes of its task changed, [`super::SlowPath::SlowpathRetry`]. Neighbours:
-//! `mm::mempolicy` and `mm::page_alloc` emit these events, `mm::slowpath` the last.
+//! `mm::mempolicy`, `mm::page_alloc` and `mm::vmscan` emit these events, `mm::slowpath` the third.
 
 use core::fmt;
 
 use super::reasons::{NodeChoice, ReserveRule};
 use crate::mmzone::{NodeId, NodeMask};
+use crate::reclaim_types::NodeReclaim;
 
 /// A step that limits the nodes of a request, or that lifts such a limit. `Display` prints its fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,15 @@ pub enum Numa {
         /// The reserve that is open to the request; without one it is `__GFP_ATOMIC` that beats nodemasks.
         rule: ReserveRule,
     },
+    /// A near node was to be reclaimed from before another one is asked.
+    NodeReclaimed {
+        /// The node.
+        node: NodeId,
+        /// What came of it.
+        outcome: NodeReclaim,
+        /// Pages that came free.
+        nr_reclaimed: u64,
+    },
 }
 
 impl Numa {
@@ -44,6 +55,7 @@ impl Numa {
             Numa::PolicyAsked { .. } => "policy_asked",
             Numa::CpusetNarrowed { .. } => "cpuset_narrowed",
             Numa::NodemaskDropped { .. } => "nodemask_dropped",
+            Numa::NodeReclaimed { .. } => "node_reclaimed",
         }
     }
 }
@@ -60,6 +72,9 @@ impl fmt::Display for Numa {
             }
             Numa::CpusetNarrowed { nodes } => write!(f, "nodes={nodes}"),
             Numa::NodemaskDropped { nodes, rule } => write!(f, "nodes={nodes} rule={rule}"),
+            Numa::NodeReclaimed { node, outcome, nr_reclaimed } => {
+                write!(f, "node={node} outcome={} nr_reclaimed={nr_reclaimed}", outcome.name())
+            }
         }
     }
 }
@@ -80,6 +95,10 @@ mod tests {
             (
                 Numa::NodemaskDropped { nodes: NodeMask(1), rule: ReserveRule::Memalloc },
                 "nodemask_dropped: nodes=0 rule=gfp_memalloc",
+            ),
+            (
+                Numa::NodeReclaimed { node: NodeId(1), outcome: NodeReclaim::Some, nr_reclaimed: 7 },
+                "node_reclaimed: node=1 outcome=some nr_reclaimed=7",
             ),
         ]);
     }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
+use kernel::bootargs::BootArgs;
 use kernel::check;
 use kernel::host::{HostEnv, HostMachine, HostThreads};
 use kernel::mm::compaction::kcompactd;
@@ -14,6 +15,7 @@ use kernel::mm::slab;
 use kernel::mm::swapfile;
 use kernel::mm::writeback::{self, flusher};
 use kernel::mm::zone::Zone;
+use kernel::proc::sysctl;
 use kernel::sched::Scheduler;
 use kernel::stress::{self, Limits, Stress};
 use kernel::task::{Current, TaskKind};
@@ -59,6 +61,10 @@ impl Drop for Scene<'_, '_> {
 pub fn run(shape: &Shape, seed: u64, operations: u64) {
     let machine = HostMachine::new(shape.args, shape.banks, &[]);
     let memory = machine.memory();
+    for (name, value) in BootArgs::parse(shape.args).sysctls() {
+        let current = Current::new(memory.env.tasks().init());
+        sysctl::find(name).expect("a setting").write(&memory, &current, value).expect("a value that it may have");
+    }
     let limits = Limits::of(&memory, PERSONS as u64, true);
     let scene = Scene {
         memory: &memory,

@@ -23,7 +23,7 @@ pub const SHAPES: [Shape; 6] = [
     },
     Shape {
         name: "two nodes",
-        args: "zones=arm64-5.0:dma32=24M",
+        args: "zones=arm64-5.0:dma32=24M sysctl.vm.zone_reclaim_mode=7 sysctl.vm.min_unmapped_ratio=0",
         banks: &[(0x4000_0000, 16 * MIB, 0), (0x4100_0000, 24 * MIB, 1)],
         inspect_every: 250,
     },

@@ -141,9 +141,7 @@ fn ctrl_c_stops_whatever_runs() {
 #[test]
 fn ctrl_c_leaves_no_half_line() {
     let logged = "repeat 3 echo 1 > /proc/sys/vm/drop_caches; dmesg";
-    for line in
-        [logged, "thresholds", "lru", "help alloc", "jobs; showmem", "kmalloc 100; cat /proc/slabinfo"]
-    {
+    for line in [logged, "thresholds", "lru", "help alloc", "jobs; showmem", "kmalloc 100; cat /proc/slabinfo"] {
         let whole = run(&mut shell(), line);
         let cut = (0..12).filter(|questions| {
             let mut shell = shell();

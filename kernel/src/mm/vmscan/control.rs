@@ -2,6 +2,7 @@
 //!
 //! Linux: `struct scan_control`.
 
+use super::node_reclaim::ReclaimMode;
 use crate::addr::Order;
 use crate::gfp::Gfp;
 use crate::mm::alloc_context::AllocContext;
@@ -69,6 +70,18 @@ impl ScanControl {
             reclaim_idx: ac.highest,
             nodemask: ac.nodemask,
             ..ScanControl::kswapd(ac.order.get(), ac.highest)
+        }
+    }
+
+    /// For a request that would go to another node; the mode says what may be done. Linux: the initialiser in
+    /// `__node_reclaim`.
+    pub(super) fn near(current: &Current<'_>, ac: &AllocContext<'_>, mode: ReclaimMode) -> ScanControl {
+        ScanControl {
+            nr_to_reclaim: ac.order.nr_pages().max(SWAP_CLUSTER_MAX),
+            may_writepage: mode.contains(ReclaimMode::WRITE),
+            may_unmap: mode.contains(ReclaimMode::UNMAP),
+            nodemask: None,
+            ..ScanControl::direct(current, ac)
         }
     }
 

@@ -9,6 +9,7 @@ use crate::mm::list::List;
 use crate::mm::lru::{Lruvec, kind_of};
 use crate::mm::memory::{Env, Memory};
 use crate::mm::node::Node;
+use crate::mm::owner::PageOwner;
 use crate::mm::page::PageFlags;
 use crate::mm::swap;
 use crate::mmzone::MAX_NR_ZONES;
@@ -51,11 +52,13 @@ fn isolated_stat(lru: LruList) -> NodeStat {
     if lru.is_file() { NodeStat::NrIsolatedFile } else { NodeStat::NrIsolatedAnon }
 }
 
+/// What an event says of a scan that may not unmap pages. Linux: `ISOLATE_UNMAPPED`.
+const ISOLATE_UNMAPPED: u32 = 0x2;
+
 /// Takes up to `nr_to_scan` pages off the tail of a list. Pages of zones that do not help are passed over, and go to its
-/// head.
+/// head; so do mapped ones if they may not be unmapped.
 ///
-/// Linux: `isolate_lru_pages`. Linux does more: under `ISOLATE_UNMAPPED` it leaves mapped pages where they are; that is
-/// for reclaim of the near node, which nobody does here.
+/// Linux: `isolate_lru_pages`.
 pub(super) fn isolate_lru_pages<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
@@ -70,7 +73,7 @@ pub(super) fn isolate_lru_pages<E: Env>(
     {
         let pin = memory.pin();
         let mut lruvec = node.lru.lock(&pin);
-        take(memory, lruvec.list_mut(lru), sc.reclaim_idx, nr_to_scan, &mut isolated, &mut skipped, |zone| {
+        take(memory, lruvec.list_mut(lru), sc, nr_to_scan, &mut isolated, &mut skipped, |zone| {
             changes.add(zone, lru, -1);
         });
         lruvec.recent_scanned[kind_of(lru)] += isolated.nr_taken;
@@ -82,7 +85,7 @@ pub(super) fn isolate_lru_pages<E: Env>(
     }
     memory.trace(current, || {
         Vmscan::MmVmscanLruIsolate(LruIsolate {
-            isolate_mode: 0,
+            isolate_mode: if sc.may_unmap { 0 } else { ISOLATE_UNMAPPED },
             classzone: sc.reclaim_idx,
             order: sc.traced_order(),
             nr_requested: nr_to_scan,
@@ -99,7 +102,7 @@ pub(super) fn isolate_lru_pages<E: Env>(
 fn take<E: Env>(
     memory: &Memory<'_, E>,
     list: &mut List,
-    reclaim_idx: usize,
+    sc: &ScanControl,
     nr_to_scan: u64,
     isolated: &mut Isolated,
     skipped: &mut [u64; MAX_NR_ZONES],
@@ -113,18 +116,19 @@ fn take<E: Env>(
         isolated.nr_scanned += 1;
         let page = pages.at(index);
         let zone = memory.zone(page.state().zone()).index;
-        if zone > reclaim_idx {
+        if zone > sc.reclaim_idx {
             skipped[zone] += 1;
             aside.push_front(pages, index);
             continue;
         }
         looked += 1;
-        if page.isolate() {
+        let may_go = sc.may_unmap || memory.env.owner().mapcount(index) == 0;
+        if may_go && page.isolate() {
             isolated.pages.push_back(pages, index);
             isolated.nr_taken += 1;
             taken(zone);
         } else {
-            // Somebody frees it right now, and will want the lock to take it off.
+            // Else somebody frees it right now, and will want the lock to take it off.
             list.push_front(pages, index);
         }
     }

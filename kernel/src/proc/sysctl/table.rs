@@ -177,7 +177,7 @@ pub const SYSCTLS: &[Sysctl] = &[
         "zone_reclaim_mode",
         Limits::Range(0, INT_MAX),
         |values| &values.zone_reclaim_mode,
-        Recompute::Nothing,
+        Recompute::NodeReclaim,
         "reclaim before the next node: 1, 2 write, 4 unmap",
     ),
 ];
