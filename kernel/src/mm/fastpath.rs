@@ -19,7 +19,7 @@ use crate::mmzone::MigrateType;
 use crate::task::Current;
 
 /// Masks with one of these take the careful path.
-const UNUSUAL: Gfp = Gfp::__GFP_ZERO.union(Gfp::__GFP_THISNODE).union(Gfp::__GFP_NOFAIL);
+const UNUSUAL: Gfp = Gfp::__GFP_ZERO.union(Gfp::__GFP_THISNODE).union(Gfp::__GFP_NOFAIL).union(Gfp::__GFP_WRITE);
 
 /// Whether the careful path has to look at the request.
 #[inline(always)]

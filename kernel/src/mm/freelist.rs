@@ -1,4 +1,4 @@
-//! Pages out of the free lists and back into them, without ever waiting.
+//! Pages out of the free lists and back into them, without waiting unless the caller has somebody who makes room.
 //!
 //! [`get_page_from_freelist`] walks the zonelist, checks each zone's watermark, and takes a block from the first zone
 //! that may give one, as `freelist/rmqueue.rs` tells. [`free_unref_page`] and [`free_block`] are the way back, in
@@ -7,7 +7,7 @@
 //! The order of the checks is v5.0's, because it can be observed. Linux: `mm/page_alloc.c`, `get_page_from_freelist`,
 //! `rmqueue`, `free_unref_page`.
 //!
-//! Linux does more: deferred initialisation of page records, and a dirty limit for each node.
+//! Linux does more: deferred initialisation of page records.
 
 use super::alloc_context::AllocContext;
 use super::cpuset;
@@ -15,10 +15,12 @@ use super::memory::{Env, Hook, Memory};
 use super::prep;
 use super::zone::{AllocFlags, Zone};
 use crate::addr::Order;
+use crate::mmzone::NodeId;
 use crate::task::Current;
 use crate::trace::decision::{Decision, Verdict, WatermarkCheck};
 
 mod free;
+mod node_dirty;
 mod rmqueue;
 
 pub(super) use free::drain_batch;
@@ -52,7 +54,8 @@ pub fn get_page_or_make_room<E: Env>(
     make_room: MakeRoom<E>,
 ) -> Option<u32> {
     let closely = memory.hooks() & (Hook::Trace as u32 | Hook::Cpusets as u32 | Hook::NodeReclaim as u32) != 0;
-    if closely || flags.intersects(AllocFlags::NO_WATERMARKS | AllocFlags::NOFRAGMENT) {
+    const CLOSELY: AllocFlags = AllocFlags::NO_WATERMARKS.union(AllocFlags::NOFRAGMENT).union(AllocFlags::SPREAD_DIRTY);
+    if closely || flags.intersects(CLOSELY) {
         return walk_closely(memory, current, ac, flags, make_room);
     }
     let mut position = ac.zonelist.start(ac.highest);
@@ -125,28 +128,22 @@ fn walk<E: Env>(
     flags: AllocFlags,
     make_room: MakeRoom<E>,
 ) -> Walk {
+    let mut too_dirty = None;
     for entry in ac.zonelist.eligible(ac.highest, None) {
         let zone = memory.zone(usize::from(entry.zone));
-        if let Some(nodes) = ac.nodemask.filter(|nodes| !entry.is_in(*nodes)) {
-            trace_zone(memory, current, ac, zone, None, Verdict::Nodemask(nodes));
+        let nodemask = ac.nodemask.filter(|nodes| !entry.is_in(*nodes)).map(Verdict::Nodemask);
+        let verdict = nodemask.or_else(|| barred(memory, current, ac, zone, flags, &mut too_dirty));
+        if let Some(verdict) = verdict {
+            trace_zone(memory, current, ac, zone, None, verdict);
             continue;
         }
-        if !look_closer(memory, current, ac, zone, flags) {
-            continue;
-        }
+        let enough = zone.watermark_fast(ac.order, zone.watermark(flags.watermark()), ac.classzone, flags);
+        trace_check(memory, current, ac, zone, flags, enough);
         if flags.contains(AllocFlags::NOFRAGMENT) && is_remote(memory, ac, zone) {
             return Walk::Remote;
         }
-        let mark = zone.watermark(flags.watermark());
-        let enough = zone.watermark_fast(ac.order, mark, ac.classzone, flags);
-        if !enough && !flags.contains(AllocFlags::NO_WATERMARKS) {
-            if !make_room(memory, current, ac, zone) {
-                continue;
-            }
-            trace_check(memory, current, ac, zone, flags);
-            if !zone.watermark_ok(ac.order, zone.watermark(flags.watermark()), ac.classzone, flags) {
-                continue;
-            }
+        if !may_take(memory, current, ac, zone, flags, make_room) {
+            continue;
         }
         if let Some(index) = take_from_zone(memory, current, ac, zone, flags) {
             return Walk::Found(index);
@@ -154,6 +151,27 @@ fn walk<E: Env>(
         memory.trace(current, || Decision::ZoneTried { zone: zone.zone_ref(), source: None });
     }
     Walk::Refused
+}
+
+/// Whether the zone's watermark lets the request go, perhaps after room was made.
+fn may_take<E: Env>(
+    memory: &Memory<'_, E>,
+    current: &Current<'_>,
+    ac: &AllocContext<'_>,
+    zone: &Zone,
+    flags: AllocFlags,
+    make_room: MakeRoom<E>,
+) -> bool {
+    let mark = || zone.watermark(flags.watermark());
+    if zone.watermark_fast(ac.order, mark(), ac.classzone, flags) || flags.contains(AllocFlags::NO_WATERMARKS) {
+        return true;
+    }
+    if !make_room(memory, current, ac, zone) {
+        return false;
+    }
+    let enough = zone.watermark_ok(ac.order, mark(), ac.classzone, flags);
+    trace_check(memory, current, ac, zone, flags, enough);
+    enough
 }
 
 /// Takes a block from the zone, which may give one, and prepares it.
@@ -177,23 +195,30 @@ fn is_remote<E: Env>(memory: &Memory<'_, E>, ac: &AllocContext<'_>, zone: &Zone)
     memory.nr_online_nodes() > 1 && zone.node != ac.preferred_node && zone.id != ac.preferred_zone
 }
 
-/// Whether the cpuset lets the request use the zone; records what its watermark says.
-#[cold]
+/// Why the request may not use the zone whatever it has: its cpuset, or too many dirty pages on the node. The node for
+/// which that was found is not counted again.
 #[inline(never)]
-fn look_closer<E: Env>(
+fn barred<E: Env>(
     memory: &Memory<'_, E>,
     current: &Current<'_>,
     ac: &AllocContext<'_>,
     zone: &Zone,
     flags: AllocFlags,
-) -> bool {
-    let is_asked = memory.has(Hook::Cpusets) && flags.contains(AllocFlags::CPUSET);
-    if let Some(verdict) = is_asked.then(|| cpuset::barred(memory, current, zone, ac.gfp)).flatten() {
-        trace_zone(memory, current, ac, zone, None, verdict);
-        return false;
+    too_dirty: &mut Option<NodeId>,
+) -> Option<Verdict> {
+    if memory.has(Hook::Cpusets)
+        && flags.contains(AllocFlags::CPUSET)
+        && let Some(verdict) = cpuset::barred(memory, current, zone, ac.gfp)
+    {
+        return Some(verdict);
     }
-    trace_check(memory, current, ac, zone, flags);
-    true
+    if !flags.contains(AllocFlags::SPREAD_DIRTY) {
+        return None;
+    }
+    if *too_dirty != Some(zone.node) && !node_dirty::node_dirty_ok(memory, current, zone.node) {
+        *too_dirty = Some(zone.node);
+    }
+    (*too_dirty == Some(zone.node)).then_some(Verdict::DirtyLimit)
 }
 
 /// Records what the zone's watermark says to the request.
@@ -203,10 +228,11 @@ fn trace_check<E: Env>(
     ac: &AllocContext<'_>,
     zone: &Zone,
     flags: AllocFlags,
+    enough: bool,
 ) {
     let mark = zone.watermark(flags.watermark());
     let terms = zone.watermark_terms(ac.order, mark, ac.classzone, flags);
-    let verdict = if zone.watermark_fast(ac.order, mark, ac.classzone, flags) {
+    let verdict = if enough {
         Verdict::Enough
     } else if flags.contains(AllocFlags::NO_WATERMARKS) {
         Verdict::NoWatermarks

@@ -293,6 +293,9 @@ fn first_attempt<E: Env>(
     if ac.gfp.contains(Gfp::__GFP_MOVABLE) {
         flags |= AllocFlags::CMA;
     }
+    if ac.gfp.contains(Gfp::__GFP_WRITE) {
+        flags |= AllocFlags::SPREAD_DIRTY;
+    }
     if memory.quirks.switched(Quirk::Nofragment) {
         flags |= nofragment(memory, ac);
     }

@@ -12,6 +12,7 @@ mod golden_traces;
 mod highatomic;
 mod lru;
 mod misuse;
+mod node_dirty;
 mod node_reclaim;
 mod numa;
 mod numa_explained;

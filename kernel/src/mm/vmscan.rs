@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!   try_to_free_pages -> shrink_zones -> shrink_node -+- shrink_lruvec       scan_balance: how much of which list
-//!   kswapd -------------------------------^           |    shrink_inactive_list -> shrink_page_list -> references
+//!   kswapd, make_room --------------------^           |    shrink_inactive_list -> shrink_page_list -> references
 //!                                                     |    shrink_active_list
 //!                                                     +- shrink_slab         shrinker
 //! ```

@@ -48,6 +48,8 @@ bitflags! {
         const NOFRAGMENT = 0x100;
         /// May wake kswapd.
         const KSWAPD = 0x200;
+        /// Pass over nodes with too many dirty pages. Linux: `spread_dirty_pages` of the request's context.
+        const SPREAD_DIRTY = 0x400;
     }
 }
 

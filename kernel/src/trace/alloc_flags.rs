@@ -6,7 +6,8 @@
 use core::fmt;
 
 /// The names of alloc flags above the two bits of the watermark, by bit number from 2.
-const FLAG_NAMES: [&str; 8] = ["NO_WATERMARKS", "OOM", "HARDER", "HIGH", "CPUSET", "CMA", "NOFRAGMENT", "KSWAPD"];
+const FLAG_NAMES: [&str; 9] =
+    ["NO_WATERMARKS", "OOM", "HARDER", "HIGH", "CPUSET", "CMA", "NOFRAGMENT", "KSWAPD", "SPREAD_DIRTY"];
 
 const NO_WATERMARKS: u32 = 1 << 2;
 const OOM: u32 = 1 << 3;

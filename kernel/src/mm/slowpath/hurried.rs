@@ -20,7 +20,8 @@ use crate::task::Current;
 use crate::vmstat::LabEvent;
 
 /// Masks with one of these take the long way.
-const UNHURRIED: Gfp = Gfp::__GFP_DIRECT_RECLAIM.union(Gfp::__GFP_NOFAIL).union(Gfp::__GFP_THISNODE);
+const UNHURRIED: Gfp =
+    Gfp::__GFP_DIRECT_RECLAIM.union(Gfp::__GFP_NOFAIL).union(Gfp::__GFP_THISNODE).union(Gfp::__GFP_WRITE);
 
 /// Serves a request without a nodemask that may not sleep; `None` when the long way has to look at it.
 #[inline(always)]
