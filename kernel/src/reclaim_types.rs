@@ -1,8 +1,8 @@
 //! The words of making room: LRU lists, what a scan of one found, and how compaction tries and ends.
 //!
-//! Key types: [`LruList`], [`ReclaimStat`] and [`NodeReclaim`] of reclaim, [`MigrateMode`] of migration, [`CompactPriority`] and
-//! [`CompactResult`] of compaction. Numbers are Linux's, because events print them and code compares them. Neighbours:
-//! the LRU, reclaim and compaction act on these words, the events in `trace` print them.
+//! Key types: [`LruList`], [`ReclaimStat`] and [`NodeReclaim`] of reclaim, [`MigrateMode`] of migration,
+//! [`CompactPriority`] and [`CompactResult`] of compaction. Numbers are Linux's, because events print them and code
+//! compares them. Neighbours: the LRU, reclaim and compaction act on these words, the events in `trace` print them.
 //!
 //! Linux: `enum lru_list`, `struct reclaim_stat`, `enum migrate_mode`, `include/linux/compaction.h`.
 //! Linux does more: `MIGRATE_SYNC_NO_COPY`, for devices that copy pages themselves.

@@ -1,5 +1,5 @@
-//! Steps that decide which nodes a request may use, for `explain`: memory policies, cpusets and nodemasks;
-//! and what is done so that the near one serves.
+//! Steps that decide which nodes a request may use, for `explain`: memory policies, cpusets and nodemasks; and what is
+//! done so that the near one serves.
 //!
 //! Key type: [`Numa`]. Which zones were passed over for it, [`super::Decision::ZoneConsidered`] tells; that a request
 //! began again because the nodes of its task changed, [`super::SlowPath::SlowpathRetry`]. Neighbours:

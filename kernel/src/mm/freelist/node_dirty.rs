@@ -1,8 +1,8 @@
 //! How many pages of a node may be dirty before pages to be written come from another one.
 //!
-//! A page for `__GFP_WRITE` will be dirty soon. [`node_dirty_ok`] keeps such pages from filling one node while others have
-//! room: reclaim would meet nothing there that it can drop at once. Neighbour: `super::super::dirty_limits` has the limits of
-//! the whole machine, at which writers wait. Linux: `node_dirty_ok` of `mm/page-writeback.c`.
+//! A page for `__GFP_WRITE` will be dirty soon. [`node_dirty_ok`] keeps such pages from filling one node while others
+//! have room: reclaim would meet nothing there that it can drop at once. Neighbour: `super::super::dirty_limits` has the
+//! limits of the whole machine, at which writers wait. Linux: `node_dirty_ok` of `mm/page-writeback.c`.
 //!
 //! Linux does more: a limit in bytes.
 

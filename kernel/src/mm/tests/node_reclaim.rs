@@ -4,10 +4,12 @@ use crate::addr::Pfn;
 use crate::gfp::Gfp;
 use crate::host::HostMachine;
 use crate::mm::freelist;
+use crate::mm::kmem_cache::CacheFlags;
 use crate::mm::memory::Hook;
 use crate::mm::mmap;
 use crate::mm::node::NodeFlags;
 use crate::mm::page_alloc::{alloc_pages, alloc_pages_node};
+use crate::mm::slab;
 use crate::mm::sparse::Place;
 use crate::mm::testing::{Lab, board_2_nodes, context, lower_to};
 use crate::mm::vmscan;
@@ -102,6 +104,17 @@ fn a_node_with_little_cache_is_left_alone() {
     assert_eq!(ask(&lab, Gfp::GFP_KERNEL).0, NODE[1]);
     set(&lab, "min_unmapped_ratio", 4);
     assert_eq!(ask(&lab, Gfp::GFP_KERNEL).0, NODE[0]);
+}
+
+/// As in v5.0: slab pages above their ratio let reclaim begin, and only the page cache is a reason to scan.
+#[test]
+fn slab_pages_alone_are_a_reason_to_fail() {
+    let slabs = |lab: &Lab<'_>| {
+        set(lab, "min_slab_ratio", 0);
+        let cache = lab.memory.slabs.create("reclaimable", 512, 0, CacheFlags::RECLAIM_ACCOUNT).unwrap();
+        slab::kmem_cache_alloc(&lab.memory, &lab.current(), cache, Gfp::GFP_KERNEL).unwrap();
+    };
+    check(1, slabs, Gfp::GFP_KERNEL, NODE[1], "some nr_reclaimed=0", [0, 1, 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! Neighbours: [`super::super::freelist`] walks the zones and asks, [`super::shrink_node`] scans. Linux: `node_reclaim`,
 //! `zone_allows_reclaim`.
 //!
-//! Linux does more: nothing in v5.0; later versions trace it and leave a node's slab pages alone less often.
+//! Linux does more: later versions trace it.
 
 use bitflags::bitflags;
 
